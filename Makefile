@@ -1,0 +1,51 @@
+# The notebook, its HTML export and the zip to hand in: see 'make help'.
+
+VENV ?= .venv
+PYTHON ?= python3
+
+IN_VENV = "$(VENV)/bin/python"
+HANDIN = $(IN_VENV) export/handin.py
+ENVIRONMENT = $(PYTHON) export/environment.py "$(VENV)" requirements.txt
+
+.PHONY: all env python run verify html zip test env-test lint clean help
+.NOTPARALLEL:
+
+all: env  ## environment, run, HTML and zip (what plain 'make' does)
+	@$(HANDIN) run
+	@$(HANDIN) zip
+
+env: python  ## create or update the Python environment
+	@$(ENVIRONMENT)
+
+run: env  ## execute the notebook in place (QUICK=1: small, into build/)
+	@$(HANDIN) run
+
+verify: env  ## execute again, save nothing, and compare with what is saved
+	@$(HANDIN) verify
+
+html: env  ## export the saved notebook, without running it
+	@$(HANDIN) html
+
+zip: env  ## export, check and pack the saved notebook, without running it
+	@$(HANDIN) zip
+
+test: lint  ## lint and all tests
+	@$(IN_VENV) -m pytest
+
+lint: env-test  ## check the style of the notebook and of the other code
+	@$(IN_VENV) -m ruff check
+
+clean:  ## remove the zip, build output and caches
+	@rm -rf build ex02.zip .*.tmp .pytest_cache .ruff_cache .hypothesis
+	@find export tests -name __pycache__ -prune -exec rm -rf {} +
+
+help:  ## list what make can do
+	@sed -n 's/^\([a-z]*\):.*  ## /\1  /p' Makefile | expand -t 2
+
+env-test: python
+	@$(ENVIRONMENT) tests/requirements.txt
+
+python:
+	@$(PYTHON) -c '' 2>/dev/null || { echo "Python ('$(PYTHON)') was not \
+	found: install Python 3.10 or newer, or name it with \
+	'make PYTHON=...'." >&2; exit 1; }

@@ -1,0 +1,489 @@
+"""Run the notebook, export it to HTML and pack the hand-in.
+
+``run`` executes the notebook in place, ``verify`` elsewhere, to compare;
+``html`` exports what is saved, ``zip`` exports, checks and packs it.  What
+is saved changes only when everything went well, and then all at once.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import html
+import io
+import os
+import platform
+import re
+import signal
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import nbformat
+from jinja2 import pass_context
+from math_core import LatexError, LatexToMathML
+from nbconvert import HTMLExporter
+from nbconvert.filters import strip_ansi
+from nbconvert.filters.markdown_mistune import (
+    InvalidNotebook,
+    IPythonRenderer,
+    MarkdownWithMath,
+)
+from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
+
+TEMPLATES = Path(__file__).resolve().parent
+PROJECT = TEMPLATES.parent
+NOTEBOOK = PROJECT / "autoencoders.ipynb"
+PAGE = PROJECT / "autoencoders.html"
+ARCHIVE = PROJECT / "ex02.zip"
+BUILD = PROJECT / "build"
+
+ARCHIVE_LIMIT = 10 * 2**20  # bytes that the submission page accepts
+ARCHIVE_DATE = (2024, 11, 21, 16, 0, 0)  # fixed: same input, same bytes
+FOREIGN = (
+    r"<(script|link|iframe|object|embed)\b[^>]*"
+    r'|<[^>]+ src="(?!data:)[^>]*'
+)  # what would make the page load something
+NUMBERED = {"align", "alignat", "equation", "gather", "multline"}
+MUST_SHOW = {"summary", "timing"}  # tags of cells that need an output
+
+
+class HandinError(Exception):
+    """A reason to stop, in one sentence for the user."""
+
+
+# Files
+
+
+def read_notebook(path):
+    """Return the notebook in a file as its bytes and as a tree."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise HandinError(f"{path.name} is missing.") from None
+    try:
+        notebook = nbformat.reads(data.decode("utf-8"), as_version=4)
+        nbformat.validate(notebook)
+        if not notebook.cells:
+            raise ValueError("it has no cells")
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise HandinError(
+            f"{path.name} is not a valid notebook: {reason}"
+        ) from error
+    return data, notebook
+
+
+def write_whole(files):
+    """Write ``{path: bytes}``: all new, or, if that fails, all as before."""
+    temporary = {path: path.with_name(f".{path.name}.tmp") for path in files}
+    try:
+        for path, data in files.items():
+            with open(temporary[path], "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in files:
+            os.replace(temporary[path], path)
+    except BaseException:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keep other runs out of a folder; wait for one that is at work."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another make is at work here: waiting for it.", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def describe(notebook, cell):
+    """Name a cell by its number, its id and its first line."""
+    number = next(
+        n for n, other in enumerate(notebook.cells, 1) if other is cell
+    )
+    return f"cell {number} ({cell.get('id', 'no id')}: {first_line(cell)})"
+
+
+def first_line(cell):
+    """Return the first line of a cell, cut to fit a line of the terminal."""
+    line = cell.source.strip().split("\n")[0]
+    return line if len(line) <= 56 else line[:55] + "…"
+
+
+# Run
+
+
+class Terminal:
+    """Where progress goes: bars live on a terminal, left out of a log."""
+
+    def __init__(self):
+        self.live = sys.stderr.isatty()
+        self.line_is_open = False
+
+    def write(self, text):
+        """Write a piece of text as it comes."""
+        if not self.live:
+            text = re.sub(r"\r[^\r\n]*\n?", "", strip_ansi(text))
+        if text:
+            self.line_is_open = not text.endswith("\n")
+            print(text, end="", file=sys.stderr, flush=True)
+
+    def line(self, text):
+        """Write a line of its own."""
+        self.write(("\n" if self.line_is_open else "") + text + "\n")
+
+
+class Runner(ExecutePreprocessor):
+    """Execute a notebook; stderr goes to the terminal and is not saved."""
+
+    def __init__(self):
+        super().__init__(
+            kernel_name="python3",
+            timeout=None,
+            record_timing=False,
+            shutdown_kernel="immediate",
+            extra_arguments=["--log-level=ERROR"],
+        )
+        self.terminal = Terminal()
+        self.current = None
+
+    def create_kernel_manager(self):
+        """Use this Python, whatever kernels are installed elsewhere."""
+        manager = super().create_kernel_manager()
+        manager.kernel_spec_manager.kernel_dirs = []
+        return manager
+
+    def preprocess_cell(self, cell, resources, index):
+        """Say which cell is being executed, and execute it."""
+        self.current = cell
+        if cell.cell_type == "code" and cell.source.strip():
+            self.terminal.line(
+                f"cell {index + 1} of {len(self.nb.cells)}: {first_line(cell)}"
+            )
+        return super().preprocess_cell(cell, resources, index)
+
+    def output(self, outs, msg, display_id, cell_index):
+        """Show stderr, join the pieces of stdout, save all the rest."""
+        if msg["msg_type"] == "stream":
+            stream, text = msg["content"]["name"], msg["content"]["text"]
+            if stream == "stderr":
+                self.terminal.write(text)
+                return None
+            going_on = bool(outs) and outs[-1].get("name") == stream
+            if going_on and not self.clear_before_next_output:
+                outs[-1]["text"] += text
+                return None
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def clear(notebook):
+    """Remove what earlier executions left in a notebook."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            cell.metadata.pop("execution", None)
+
+
+def execute(notebook):
+    """Execute a notebook from top to bottom in this environment."""
+    clear(notebook)
+    runner = Runner()
+    os.environ["PYTHONHASHSEED"] = "0"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = folder
+        try:
+            runner.preprocess(notebook, {"metadata": {"path": str(PROJECT)}})
+        except CellExecutionError as error:
+            runner.terminal.line(error.traceback)
+            reason = error.evalue.split("\n")[0]
+            raise HandinError(
+                f"{describe(notebook, runner.current)} failed with "
+                f"{error.ename}: {reason}"
+            ) from None
+        except RuntimeError as error:
+            where = runner.current and describe(notebook, runner.current)
+            raise HandinError(
+                f"The kernel stopped at {where or 'its start'}: {error}."
+            ) from error
+    notebook.metadata["kernelspec"] = {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
+    notebook.metadata["language_info"] = {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+        "version": platform.python_version(),
+    }
+
+
+def executed_notebook():
+    """Return where an executed notebook goes: with QUICK=1, build/."""
+    if os.environ.get("QUICK", "") in ("", "0"):
+        return NOTEBOOK
+    BUILD.mkdir(exist_ok=True)
+    return BUILD / NOTEBOOK.name
+
+
+def run():
+    """Execute the notebook in place; with QUICK=1 into build/."""
+    target = executed_notebook()
+    start = time.monotonic()
+    with locked(target.parent):
+        before, notebook = read_notebook(NOTEBOOK)
+        execute(notebook)
+        after = (nbformat.writes(notebook) + "\n").encode()
+        if target == NOTEBOOK and NOTEBOOK.read_bytes() != before:
+            BUILD.mkdir(exist_ok=True)
+            write_whole({BUILD / NOTEBOOK.name: after})
+            raise HandinError(
+                f"{NOTEBOOK.name} was edited while it ran: the edited one is "
+                f"kept, the one that ran is in {BUILD.name}/."
+            )
+        write_whole({target: after})
+    minutes, seconds = divmod(round(time.monotonic() - start), 60)
+    print(f"{target.relative_to(PROJECT)}: run in {minutes} min {seconds} s")
+
+
+def verify():
+    """Execute again what ``run`` left, save nothing, and compare the two."""
+    source = executed_notebook()
+    _, saved = read_notebook(source)
+    _, again = read_notebook(source)
+    execute(again)
+    if saved.metadata != again.metadata:
+        print(f"Other metadata: {saved.metadata}, now {again.metadata}")
+    different = [
+        describe(saved, old)
+        for old, new in zip(saved.cells, again.cells, strict=True)
+        if old != new and "timing" not in old.metadata.get("tags", [])
+    ]
+    if different:
+        raise HandinError(
+            "Not the same in another run: " + "; ".join(different)
+        )
+    print("Another run shows the same, to the last byte.")
+
+
+# HTML
+
+
+class Renderer(IPythonRenderer):
+    """Markdown to HTML: formulas to MathML, headings into the contents."""
+
+    to_mathml = LatexToMathML(fancy_error=False)
+
+    def __init__(self, headings, **options):
+        super().__init__(escape=False, embed_images=True, **options)
+        self.headings = headings
+
+    def formula(self, latex, display):
+        """Return a formula as MathML."""
+        return self.to_mathml.convert_with_local_state(
+            latex.strip(), displaystyle=display
+        )
+
+    def inline_math(self, body):
+        """Return a formula in a line."""
+        return self.formula(body, display=False)
+
+    def block_math(self, body):
+        """Return a formula of its own."""
+        return self.formula(body, display=True)
+
+    def latex_environment(self, name, body):
+        """Return an environment such as ``align``, without a number."""
+        if name in NUMBERED:
+            name += "*"
+        return self.formula(
+            rf"\begin{{{name}}}{body}\end{{{name}}}", display=True
+        )
+
+    def heading(self, text, level, **attrs):
+        """Return a heading with an id, and note it for the contents."""
+        plain = html.unescape(re.sub(r"<[^>]*>", "", text))
+        anchor = "-".join(plain.split())
+        count = sum(anchor == other for _, _, _, other in self.headings)
+        name = f"{anchor}-{count + 1}" if count else anchor
+        label = re.sub(r"</?a\b[^>]*>", "", text)
+        self.headings.append((level, name, label, anchor))
+        return f'<h{level} id="{html.escape(name)}">{text}</h{level}>\n'
+
+
+class PageExporter(HTMLExporter):
+    """A page that loads nothing: MathML, contents, no script."""
+
+    def __init__(self):
+        super().__init__(
+            template_name="handin",
+            extra_template_basedirs=[str(TEMPLATES)],
+            exclude_input_prompt=True,
+            exclude_output_prompt=True,
+        )
+        self.headings = []
+
+    @pass_context
+    def markdown2html(self, context, source):
+        """Render Markdown; a formula that cannot be drawn stops it."""
+        cell = context["cell"]
+        renderer = Renderer(
+            self.headings,
+            attachments=cell.get("attachments"),
+            path=str(PROJECT),
+        )
+        try:
+            text = MarkdownWithMath(renderer=renderer).render(source)
+        except (LatexError, InvalidNotebook) as error:
+            raise HandinError(
+                f"The text of {describe(context['nb'], cell)} cannot be "
+                f"shown: {error}"
+            ) from error
+        return text.replace("<table>", '<div class="table"><table>').replace(
+            "</table>", "</table></div>"
+        )
+
+    def contents(self):
+        """Return the list of sections and items as HTML."""
+        items = "\n".join(
+            f'<li class="level{level}"><a href="#{html.escape(name)}">'
+            f"{label}</a></li>"
+            for level, name, label, _ in self.headings
+            if level in (2, 3)
+        )
+        return f"<ol>\n{items}\n</ol>"
+
+
+def export(notebook):
+    """Return a notebook as one HTML page that needs nothing else."""
+    exporter = PageExporter()
+    title = re.search(r"^# +(.+)", notebook.cells[0].source, re.MULTILINE)
+    name = re.sub(r"[*_`$]", "", title[1]) if title else NOTEBOOK.stem
+    page, _ = exporter.from_notebook_node(
+        notebook, {"metadata": {"name": name}}
+    )
+    foreign = re.search(FOREIGN, page)
+    if foreign:
+        raise HandinError(
+            "The page would need something that is not in the file: "
+            f"{foreign[0][:80]}"
+        )
+    return page.replace("<!--contents-->", exporter.contents()).encode()
+
+
+def export_saved():
+    """Export the saved notebook."""
+    with locked(PROJECT):
+        _, notebook = read_notebook(NOTEBOOK)
+        page = export(notebook)
+        write_whole({PAGE: page})
+    print(f"{PAGE.name}: {size(page)}")
+
+
+# Zip
+
+
+def check_executed(notebook):
+    """Refuse a notebook that was not executed whole and without error."""
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    code = [c for c in code if c.source.strip()]
+    if not code:
+        raise HandinError("The notebook has no code cell.")
+    for expected, cell in enumerate(code, 1):
+        where = describe(notebook, cell)
+        if cell.execution_count is None:
+            raise HandinError(f"Not executed: {where}.")
+        if cell.execution_count != expected:
+            raise HandinError(
+                "The cells were not executed once, from top to bottom: "
+                f"{where} has number {cell.execution_count}, not {expected}."
+            )
+        for output in cell.outputs:
+            if output.output_type == "error":
+                raise HandinError(f"An error is shown by {where}.")
+            if output.get("name") == "stderr":
+                raise HandinError(f"A warning is shown by {where}.")
+        tags = MUST_SHOW.intersection(cell.metadata.get("tags", []))
+        if tags and not cell.outputs:
+            raise HandinError(f"Tagged {tags.pop()}, without output: {where}.")
+
+
+def pack(files):
+    """Return a zip of ``{name: bytes}``, the same for the same input."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            member = zipfile.ZipInfo(name, ARCHIVE_DATE)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, data)
+    return buffer.getvalue()
+
+
+def size(data):
+    """Return a size in MiB as text."""
+    return f"{len(data) / 2**20:.2f} MiB"
+
+
+def pack_saved():
+    """Export the saved notebook, check it and pack both."""
+    with locked(PROJECT):
+        data, notebook = read_notebook(NOTEBOOK)
+        check_executed(notebook)
+        page = export(notebook)
+        files = {NOTEBOOK.name: data, PAGE.name: page}
+        archive = pack(files)
+        sizes = ", ".join(f"{name} {size(d)}" for name, d in files.items())
+        if len(archive) > ARCHIVE_LIMIT:
+            raise HandinError(
+                f"{ARCHIVE.name} would be {size(archive)}, more than the "
+                f"{ARCHIVE_LIMIT // 2**20} MiB allowed ({sizes})."
+            )
+        write_whole({PAGE: page, ARCHIVE: archive})
+    print(f"{ARCHIVE.name}: {size(archive)} ({sizes})")
+
+
+def stop(number, _):
+    """Turn a signal into an exception, so that everything is cleaned up."""
+    raise KeyboardInterrupt(number)
+
+
+def main(arguments):
+    """Carry out one command and return the exit status."""
+    commands = {
+        "run": run,
+        "verify": verify,
+        "html": export_saved,
+        "zip": pack_saved,
+    }
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("command", choices=commands)
+    command = commands[parser.parse_args(arguments).command]
+    try:
+        command()
+    except (HandinError, OSError) as error:
+        print(f"Stopped, nothing was changed. {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        print("Interrupted, nothing was changed.", file=sys.stderr)
+        return 128 + error.args[0]
+    return 0
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    sys.exit(main(sys.argv[1:]))
