@@ -149,7 +149,7 @@ def check_formulas(measured):
     """Formulas are there, and drawn."""
     assert measured["formulas"]
     for text, width, height in measured["formulas"]:
-        assert width > 4 and height > 8, text
+        assert width > 4 and height > 4, text
 
 
 def check_no_sideways_scrolling(measured):
