@@ -7,7 +7,7 @@ IN_VENV = "$(VENV)/bin/python"
 HANDIN = $(IN_VENV) export/handin.py
 ENVIRONMENT = $(PYTHON) export/environment.py "$(VENV)" requirements.txt
 
-.PHONY: all env python run verify html zip test env-test lint clean help
+.PHONY: all env python run verify html zip test bench mutations env-test lint clean help
 .NOTPARALLEL:
 
 all: env  ## environment, run, HTML and zip (what plain 'make' does)
@@ -31,6 +31,12 @@ zip: env  ## export, check and pack the saved notebook, without running it
 
 test: lint  ## lint and all tests
 	@$(IN_VENV) -m pytest
+
+bench: env-test  ## measure the speed of training (some minutes)
+	@$(IN_VENV) tests/bench.py
+
+mutations: env-test  ## break the functions on purpose: do the tests notice?
+	@$(IN_VENV) tests/mutations.py
 
 lint: env-test  ## check the style of the notebook and of the other code
 	@$(IN_VENV) -m ruff check

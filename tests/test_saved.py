@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+from compare_results import differences
 from conftest import NOTEBOOK, PROJECT, copy_project, make, tags
 
 MIB = 2**20
@@ -30,8 +31,56 @@ HEADLINE = [
     "task1.synthetic.mmd2",
     "task1.synthetic.mmd2_null95",
     "task1.synthetic.off_moons",
+    "task2.real.off_moons",
+    *(
+        f"task2.{architecture}.{name}"
+        for architecture in ("autoencoder", "resnet")
+        for name in (
+            "test_mse",
+            "code_mmd2",
+            "code_mmd2_null95",
+            "synthetic_mmd2",
+            "synthetic_mmd2_null95",
+            "off_moons",
+        )
+    ),
+    *(
+        f"task3.{size}.{name}"
+        for size in (2, 4, 8)
+        for name in (
+            "test_mse",
+            "pca_mse",
+            "agreement",
+            "accuracy",
+            "synthetic_accuracy",
+            "train_on_synthetic_accuracy",
+        )
+    ),
+    "task3.forest_accuracy",
     "models_trained",
 ]
+# The reach of the exercise: at most, and at least.
+AT_MOST = {
+    "task2.autoencoder.test_mse": 5e-4,
+    "task2.resnet.test_mse": 1e-4,
+    "task2.resnet.off_moons": 0.03,
+    "task3.2.test_mse": 0.0220,
+    "task3.4.test_mse": 0.0153,
+    "task3.8.test_mse": 0.0102,
+}
+AT_LEAST = {
+    "task1.test_mse.seeds": 8,
+    "task3.2.agreement": 0.95,
+    "task3.4.agreement": 0.97,
+    "task3.8.agreement": 0.97,
+    "task3.2.synthetic_accuracy": 0.93,
+    "task3.4.synthetic_accuracy": 0.96,
+    "task3.8.synthetic_accuracy": 0.97,
+    "task3.2.train_on_synthetic_accuracy": 0.85,
+    "task3.4.train_on_synthetic_accuracy": 0.93,
+    "task3.8.train_on_synthetic_accuracy": 0.95,
+    "models_trained": 300,
+}
 
 
 def code_cells(notebook):
@@ -102,6 +151,31 @@ def test_results_are_finite_numbers(results):
 @pytest.mark.parametrize("key", HEADLINE)
 def test_results_hold_the_headline_numbers(key, results):
     assert key in results
+
+
+def test_results_reach_the_goals(results):
+    bound = results["bound.noise_0.1"]
+    assert results["task1.test_mse.median"] <= 1.06 * bound
+    assert results["task1.test_mse.best_of_restarts"] <= 1.01 * bound
+    resnet = "task2.resnet.code_mmd2"
+    assert results[resnet] < results[f"{resnet}_null95"]
+    assert {k: results[k] for k, v in AT_MOST.items() if results[k] > v} == {}
+    assert {k: results[k] for k, v in AT_LEAST.items() if results[k] < v} == {}
+
+
+def test_results_of_another_machine_are_compared(results):
+    assert differences(results, results) == []
+    for key, value in results.items():
+        other = results | {key: 4 * value + 0.1}
+        (found,) = differences(results, other)
+        assert found.startswith(f"{key}: ")
+        assert "only in one" in differences(results, results | {"x": 1})[0]
+
+
+def test_no_two_data_sets_share_a_seed(notebook):
+    (knobs,) = (c for c in notebook.cells if "parameters" in tags(c))
+    found = re.search(r"_SEED = (\d+), (\d+), (\d+)", knobs.source)
+    assert len(set(found.groups())) == 3
 
 
 def test_definitions_are_quick_and_quiet(notebook):
