@@ -1,6 +1,7 @@
 """What is imported is pinned, what is pinned is imported and installed."""
 
 import ast
+import importlib.metadata
 import re
 import sys
 from importlib.metadata import packages_distributions, version
@@ -35,7 +36,7 @@ def imported(source):
         elif isinstance(node, ast.ImportFrom):
             modules.add(node.module)
     tops = {name.partition(".")[0] for name in modules}
-    own = {"conftest"}
+    own = {"compare_results", "conftest"}
     known = packages_distributions()
     return {
         canonical(known.get(top, [top])[0])
@@ -76,3 +77,20 @@ def test_what_is_pinned_is_imported(notebook):
 def test_what_is_pinned_is_installed(path):
     for name, wanted in pins(path).items():
         assert version(name).partition("+")[0] == wanted
+
+
+@pytest.mark.parametrize("found", ["2.5.1", "missing", "1.13.0+cu117"])
+def test_the_first_code_cell_names_what_is_too_old(
+    notebook, monkeypatch, found
+):
+    def pretended(name):
+        if name != "torch":
+            return "99.0"
+        if found == "missing":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(importlib.metadata, "version", pretended)
+    first = next(c for c in notebook.cells if c.cell_type == "code")
+    with pytest.raises(ImportError, match=r"needs torch 2\.6 .*" + found[:3]):
+        exec(first.source, {})
