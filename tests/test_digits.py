@@ -62,7 +62,7 @@ def test_forest_reads_sets_of_any_shape(d):
 
 
 def test_share_equal_counts_along_the_last_axis(d):
-    shares = d.share_equal([[1, 2, 3, 4], [1, 2, 0, 0]], [1, 2, 3, 0])
+    shares = d.share_equal([[1, 2, 3, 4], [1, 0, 0, 0]], [1, 2, 3, 0])
     assert shares.tolist() == [0.75, 0.5]
 
 
