@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUILD = PROJECT / "build"
-ROUNDS, BATCH, STEPS = 5, 100, 10
+ROUNDS, BATCH, STEPS, EPOCHS = 3, 100, 10, 4
 SHAPES = {"2 × 64": (64, 2), "3 × 128": (128, 3), "4 × 128": (128, 4)}
 COUNTS = (1, 4, 16, 64)
 
@@ -36,14 +36,15 @@ def definitions():
     return module
 
 
-def plain_loop(model, batches):
-    """Train one model for an epoch, as in most tutorials."""
+def plain_loop(model, batches_of_epoch):
+    """Train one model, as in most tutorials."""
     adam = torch.optim.Adam(model.parameters())
-    for x in batches:
-        adam.zero_grad()
-        loss = nn.functional.mse_loss(model(x), x)
-        loss.backward()
-        adam.step()
+    for _ in range(EPOCHS):
+        for x in batches_of_epoch():
+            adam.zero_grad()
+            loss = nn.functional.mse_loss(model(x), x)
+            loss.backward()
+            adam.step()
 
 
 def slices(x):
@@ -63,15 +64,16 @@ def training_cases(d):
             sizes = (d.Autoencoder, size, 1, width, layers)
             model = d.build(*sizes, count=1)[0]
             loader = DataLoader(x, BATCH, shuffle=True)
-            yield (data, shape, "loop, DataLoader", STEPS,
-                   lambda m=model, b=loader: plain_loop(m, b))
-            yield (data, shape, "loop, slices", STEPS,
-                   lambda m=model, x=x: plain_loop(m, slices(x)))
+            yield (data, shape, "loop, DataLoader", EPOCHS * STEPS,
+                   lambda m=model, b=loader: plain_loop(m, lambda: b))
+            yield (data, shape, "loop, slices", EPOCHS * STEPS,
+                   lambda m=model, x=x: plain_loop(m, lambda: slices(x)))
             for count in COUNTS:
                 models = d.build(*sizes, count=count)
-                yield (data, shape, f"{count} at once", count * STEPS,
+                yield (data, shape, f"{count} at once",
+                       count * EPOCHS * STEPS,
                        lambda m=models, x=x: d.train_autoencoder(
-                           m, x, epochs=1, batch_size=BATCH))
+                           m, x, epochs=EPOCHS, batch_size=BATCH))
 
 
 def mmd_cases(d):

@@ -17,6 +17,7 @@ import nbformat
 
 PROJECT = Path(__file__).resolve().parent.parent
 TESTS = ["test_definitions.py", "test_normal_codes.py", "test_digits.py",
+         "test_properties.py",
          "test_saved.py::test_no_two_data_sets_share_a_seed"]
 MUTATIONS = {
     "drop the ReLUs": ("nn.ReLU()]", "nn.Identity()]"),

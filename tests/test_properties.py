@@ -143,3 +143,14 @@ def test_drawn_codes_come_in_random_order(d):
         assert (drawn.diff() != 0).sum() > 50  # not one lump after the other
         again = d.draw_codes(mixture, 200, 0)[:, 0] > 0
         assert torch.equal(drawn, again)
+
+
+# The moons
+
+
+def test_points_farther_than_0_3_are_off_the_moons(d):
+    """Above the top of the upper arc the distance is the height."""
+    heights = torch.tensor([0.0, 0.27, 0.29, 0.31, 0.35])
+    x = torch.stack([torch.zeros(5), 1 + heights], 1)
+    assert d.off_moons(x).item() == pytest.approx(2 / 5)
+    assert d.off_moons(x[:, None]).tolist() == [0, 0, 0, 1, 1]
