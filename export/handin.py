@@ -352,6 +352,12 @@ class PageExporter(HTMLExporter):
                 f"The text of {describe(context['nb'], cell)} cannot be "
                 f"shown: {error}"
             ) from error
+        if any(name == "Answers" for _, name, *_ in self.headings):
+            text = re.sub(  # the number of a figure leads back to the table
+                r'(<a id="figure-\d+")></a>(<strong>.*?</strong>)',
+                r'\1 href="#Answers">\2</a>',
+                text,
+            )
         return text.replace("<table>", '<div class="table"><table>').replace(
             "</table>", "</table></div>"
         )

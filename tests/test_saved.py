@@ -327,3 +327,13 @@ def test_git_ignores_what_make_builds():
     if done.returncode == 128:
         pytest.skip("not a git checkout")
     assert done.stdout.split() == ["ex02.zip", ".venv", "build"]
+
+
+def test_table_and_figures_are_linked_both_ways():
+    page = (PROJECT / "autoencoders.html").read_text()
+    table, _, rest = page.partition("Symbols and words")
+    linked = set(re.findall(r'href="#(figure-\d+)"', table))
+    figures = set(re.findall(r'<a href="#Answers" id="(figure-\d+)">', rest))
+    assert len(linked) >= 9
+    assert linked <= figures
+    assert 'id="Answers"' in table
