@@ -111,6 +111,18 @@ def test_training_lowers_the_loss_of_every_model(d):
     assert (history[:, -1] < 0.5 * history[:, 0]).all()
 
 
+def test_the_number_of_threads_changes_no_more_than_the_rounding(d):
+    x = d.moons(2000, 0.1, 0)
+    threads = torch.get_num_threads()
+    histories = []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        histories.append(d.train_autoencoder(
+            models_of(d, 8, 2, 1, 64, 3), x, epochs=3, batch_size=200))
+    torch.set_num_threads(threads)
+    assert torch.allclose(*histories, rtol=1e-4, atol=0)
+
+
 def test_history_is_the_mean_squared_error(d):
     x = d.moons(90, 0.1, 0)
     model = models_of(d, 1)

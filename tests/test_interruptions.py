@@ -163,6 +163,38 @@ def test_no_space_for_the_new_file(goal, saved):
     assert not list(saved.glob(".*.tmp"))
 
 
+ON_A_FULL_DISK = """
+mount -t tmpfs -o size=1m none disk && cp -r project/. disk || exit 77
+cd disk && cat /dev/zero > filler
+"$0" export/handin.py "$1"
+code=$?
+rm filler && cp "$2" "$3" "$4" ../kept
+exit $code
+"""
+
+
+@pytest.mark.parametrize("goal", ["run", "html", "zip"])
+def test_a_full_disk(goal, saved):
+    save(saved, executed("print('new')", 1))
+    before = contents(saved)
+    for name in ("disk", "kept"):
+        (saved.parent / name).mkdir()
+    command = [sys.executable, goal, *FILES]
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", ON_A_FULL_DISK, *command],
+        cwd=saved.parent,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("a small file system cannot be mounted here")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "Stopped, nothing was changed. [Errno 28] No space left on device"
+    )
+    assert contents(saved.parent / "kept") == before
+
+
 @pytest.mark.parametrize("goal", ["run", "html", "zip"])
 def test_a_folder_that_cannot_be_written(goal, saved):
     as_user = []
