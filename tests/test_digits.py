@@ -117,6 +117,18 @@ def test_draw_digits_draws_each_class_from_its_own_codes(d, monkeypatch):
     assert not torch.equal(drawn, other)
 
 
+def test_held_out_codes_are_scored_by_mixtures_of_the_rest(d, monkeypatch):
+    """Standard normal codes score minus their entropy."""
+    monkeypatch.setattr(d, "encode", lambda model, x: x[None])
+    generator = torch.Generator().manual_seed(0)
+    y = np.repeat(np.arange(10), 2000)
+    x = torch.randn(20_000, 2, generator=generator)
+    entropy = 1 + np.log(2 * np.pi)  # of a standard normal of two numbers
+    assert d.held_out_score(None, x, y, 1) == pytest.approx(-entropy, abs=0.03)
+    x[::2] += 20.0  # the halves no longer agree
+    assert d.held_out_score(None, x, y, 1) < -100
+
+
 def test_nearest_distance_by_loops(d):
     x, others = torch.rand(4, 64), torch.rand(6, 64)
     expected = [min((a - b).norm().item() for b in others) for a in x]
