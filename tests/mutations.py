@@ -36,6 +36,11 @@ MUTATIONS = {
                          "                loss.sum"),
     "forget the weight": ("return weight * mmd2_to_normal",
                           "return mmd2_to_normal"),
+    "leave the last setting first": (
+        'progress(found, "settings"))[::-1]',
+        'progress(found, "settings"))'),
+    "let waiting settings start": ("cancel_futures=True",
+                                   "cancel_futures=False"),
     "drop a bandwidth": ("for _ in bandwidths[1:]:",
                          "for _ in bandwidths[2:]:"),
     "accept any bandwidths": ("math.isclose(b, 2 * a, rel_tol=1e-6)",

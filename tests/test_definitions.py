@@ -1,6 +1,7 @@
 """The definitions that all tasks share, taken from the notebook."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -566,3 +567,48 @@ def test_mmd2_has_gradients_for_both_sets(d):
     x, y = (torch.randn(1, 5, 2, dtype=torch.double, requires_grad=True)
             for _ in range(2))
     assert torch.autograd.gradcheck(d.mmd2, (x, y))
+
+
+# Settings side by side
+
+
+def test_side_by_side_keeps_the_order_and_the_threads(d):
+    threads = torch.get_num_threads()
+    started = []
+
+    def square(value):
+        started.append(value)
+        time.sleep(0.02 * value)
+        return value**2
+
+    assert d.side_by_side(square, (1, 2, 3, 4)) == [1, 4, 9, 16]
+    assert started[0] == 4
+    assert torch.get_num_threads() == threads
+
+
+def test_side_by_side_passes_on_an_error_and_stops(d):
+    started = []
+
+    def fail(value):
+        started.append(value)
+        time.sleep(0.05)
+        raise ValueError(f"setting {value}")
+
+    with pytest.raises(ValueError, match="setting 99"):
+        d.side_by_side(fail, range(100))
+    assert len(started) < 20  # the settings that waited never start
+
+
+def test_side_by_side_trains_what_one_after_the_other_trains(d):
+    x = d.moons(200, 0.1, 0)
+
+    def train(width):
+        return d.mse(d.fit(x, d.Autoencoder, 2, 1, width, 2, count=3,
+                           epochs=3, batch_size=20), x)
+
+    counted = d.TRAINED["models"]
+    widths = (4, 8, 16, 24, 32, 8, 4)
+    together = d.side_by_side(train, widths)
+    assert d.TRAINED["models"] == counted + 3 * len(widths)
+    for found, width in zip(together, widths, strict=True):
+        assert torch.equal(found, train(width))
