@@ -39,8 +39,6 @@ MUTATIONS = {
     "leave the last setting first": (
         'progress(found, "settings"))[::-1]',
         'progress(found, "settings"))'),
-    "let waiting settings start": ("cancel_futures=True",
-                                   "cancel_futures=False"),
     "drop a bandwidth": ("for _ in bandwidths[1:]:",
                          "for _ in bandwidths[2:]:"),
     "accept any bandwidths": ("math.isclose(b, 2 * a, rel_tol=1e-6)",
@@ -86,7 +84,7 @@ def mutated(notebook, old, new):
     return copy
 
 
-def is_caught(name):
+def is_caught(name, change):
     """Tell whether a test fails when the notebook is broken like this."""
     notebook = nbformat.read(PROJECT / "autoencoders.ipynb", as_version=4)
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +93,7 @@ def is_caught(name):
             shutil.copytree(PROJECT / part, project / part)
         for part in ("pyproject.toml", "Makefile", "requirements.txt"):
             shutil.copy(PROJECT / part, project)
-        nbformat.write(mutated(notebook, *MUTATIONS[name]),
+        nbformat.write(mutated(notebook, *change),
                        project / "autoencoders.ipynb")
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider",
@@ -112,8 +110,10 @@ def is_caught(name):
 
 def main():
     """Try all mutations, as many at a time as there are cores."""
+    if is_caught("unchanged", ("import copy\n", "import copy\n")):
+        sys.exit("The tests fail although nothing is broken.")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        caught = list(pool.map(is_caught, MUTATIONS))
+        caught = list(pool.map(is_caught, MUTATIONS, MUTATIONS.values()))
     print(f"{sum(caught)} of {len(caught)} caught")
     sys.exit(not all(caught))
 
