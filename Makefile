@@ -33,6 +33,7 @@ test: lint  ## lint and all tests
 	@$(IN_VENV) -m pytest
 
 bench: env-test  ## measure the speed of training (some minutes)
+	@$(ENVIRONMENT) tests/requirements-bench.txt
 	@$(IN_VENV) tests/bench.py
 
 mutations: env-test  ## break the functions on purpose: do the tests notice?

@@ -1,4 +1,4 @@
-"""How fast the notebook trains, against the plain loop and the machine.
+"""How fast the notebook trains: against the plain loop, JAX, the machine.
 
 ``make bench`` prints one table, writes it to ``build/bench.json`` and draws
 ``build/bench.png``. All cases are measured in one process, in turn, several
@@ -14,13 +14,14 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import torch
+from jax_peer import Peer
 from torch import nn
 from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUILD = PROJECT / "build"
-ROUNDS, BATCH, STEPS, EPOCHS = 3, 100, 10, 4
+ROUNDS, BATCH, STEPS, EPOCHS = 3, 100, 10, 10
 SHAPES = {"2 × 64": (64, 2), "3 × 128": (128, 3), "4 × 128": (128, 4)}
 COUNTS = (1, 4, 16, 64)
 
@@ -74,6 +75,11 @@ def training_cases(d):
                        count * EPOCHS * STEPS,
                        lambda m=models, x=x: d.train_autoencoder(
                            m, x, epochs=EPOCHS, batch_size=BATCH))
+                if d.DEVICE == "cpu":  # the peer's build knows no GPU
+                    yield (data, shape, f"{count} at once, JAX",
+                           count * EPOCHS * STEPS,
+                           Peer(x.numpy(), width, layers, count, EPOCHS,
+                                BATCH))
 
 
 def mmd_cases(d):
@@ -158,15 +164,21 @@ def draw(found, path):
                    (data, shape)]
             if not own:
                 continue
-            at_once = [r for r in own if r["case"].endswith("at once")]
-            middle = np.array([r["median_us"] for r in at_once])
-            ax.errorbar(COUNTS, middle, color=colour, marker="o", label=shape,
-                        yerr=np.abs([[r[k] for r in at_once] - middle
-                                     for k in ("min_us", "max_us")]))
+            for end, style in (("at once", "-"), ("JAX", ":")):
+                drawn = [r for r in own if r["case"].endswith(end)]
+                if not drawn:
+                    continue
+                middle = np.array([r["median_us"] for r in drawn])
+                ax.errorbar(COUNTS, middle, color=colour, marker="o",
+                            linestyle=style, markersize=4,
+                            label=shape if end == "at once" else None,
+                            yerr=np.abs([[r[k] for r in drawn] - middle
+                                         for k in ("min_us", "max_us")]))
             loop = next(r for r in own if r["case"] == "loop, slices")
             ax.axhline(loop["median_us"], color=colour, linestyle="--")
         ax.set(xscale="log", yscale="log", xticks=COUNTS, xticklabels=COUNTS,
-               xlabel="models at once", title=f"{data} (dashed: plain loop)")
+               xlabel="models at once",
+               title=f"{data} (dashed: plain loop, dotted: JAX)")
         ax.minorticks_off()
         ax.legend()
     axes[0].set_ylabel("µs a model and step")
@@ -176,7 +188,7 @@ def draw(found, path):
 def main():
     """Measure, print, save and draw."""
     found = rows(definitions())
-    print(f"{'':8}{'':12}{'':18}{'µs':>8}{'range':>16}{'ratio':>8}"
+    print(f"{'':8}{'':12}{'':18}{'µs':>9}{'range':>20}{'ratio':>8}"
           f"{'of matmul':>11}")
     for r in found:
         span = f"{r['min_us']:.0f} to {r['max_us']:.0f}"
@@ -184,7 +196,7 @@ def main():
         share = (f"{100 * r['share_of_matmul']:.0f} %"
                  if "share_of_matmul" in r else "")
         print(f"{r['data']:8}{r['shape']:12}{r['case']:18}"
-              f"{r['median_us']:8.0f}{span:>16}{ratio:>8}{share:>11}")
+              f"{r['median_us']:9.0f}{span:>20}{ratio:>8}{share:>11}")
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_text(json.dumps(found, indent=1))
     draw(found, BUILD / "bench.png")

@@ -27,6 +27,12 @@ def pins(path):
     return found
 
 
+def extra_pins():
+    """Return what the tests and the bench need beyond the notebook."""
+    return (pins("tests/requirements.txt")
+            | pins("tests/requirements-bench.txt"))
+
+
 def imported(source):
     """Return the packages, other than the standard ones, that code imports."""
     modules = set()
@@ -36,7 +42,7 @@ def imported(source):
         elif isinstance(node, ast.ImportFrom):
             modules.add(node.module)
     tops = {name.partition(".")[0] for name in modules}
-    own = {"compare_results", "conftest"}
+    own = {"compare_results", "conftest", "jax_peer"}
     known = packages_distributions()
     return {
         canonical(known.get(top, [top])[0])
@@ -60,7 +66,7 @@ def test_what_is_imported_is_pinned(notebook):
     tests = imported(sources((PROJECT / "tests").glob("*.py")))
     run = pins("requirements.txt")
     assert notebook_imports(notebook) | scripts <= set(run)
-    assert tests <= set(run) | set(pins("tests/requirements.txt"))
+    assert tests <= set(run) | set(extra_pins())
 
 
 def test_what_is_pinned_is_imported(notebook):
@@ -68,7 +74,7 @@ def test_what_is_pinned_is_imported(notebook):
     tests = imported(sources((PROJECT / "tests").glob("*.py")))
     used = notebook_imports(notebook) | scripts | COMMANDS
     assert set(pins("requirements.txt")) <= used
-    assert set(pins("tests/requirements.txt")) <= tests | COMMANDS
+    assert set(extra_pins()) <= tests | COMMANDS
 
 
 @pytest.mark.parametrize(
