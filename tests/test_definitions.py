@@ -1,7 +1,6 @@
 """The definitions that all tasks share, taken from the notebook."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -99,6 +98,89 @@ def test_sizes_that_make_no_network(d, sizes, named):
         d.Autoencoder(*sizes)
 
 
+# Backpropagation
+
+
+def step(d, way, batches, models, penalty):
+    """Losses and gradients of the last of some batches, by one of the ways."""
+    batched, weights = d.stack(models)
+    _, normal = d.own_draws(0, len(models), "cpu")
+    if way == "by hand":
+        losses = d.by_hand(batched, penalty, normal)
+    else:
+        losses = d.by_autograd(batched, weights, penalty, normal)
+    for x, noise in batches:
+        found = losses(x + noise, x)
+    return found, weights.grad
+
+
+@given(sizes=sizes, count=st.integers(1, 3), seed=st.integers(0, 99),
+       points=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+       penalised=st.booleans())
+@settings(deadline=None, max_examples=30)
+def test_gradients_by_hand_are_those_of_autograd(
+        d, sizes, count, seed, points, penalised):
+    data, code, extra, layers = sizes
+    models = [model.double() for model in d.build(
+        d.Autoencoder, data, code, data + extra, layers, count=count,
+        seed=seed)]
+    torch.manual_seed(seed)
+    batches = [torch.randn(2, count, n, data, dtype=torch.double)
+               for n in points]
+
+    def penalty(codes, normal):
+        return (codes - normal(*codes.shape[1:])).square().mean((1, 2))
+
+    (loss, grad), (loss_by_hand, grad_by_hand) = (
+        step(d, way, batches, models, penalty if penalised else None)
+        for way in ("by autograd", "by hand"))
+    assert torch.allclose(loss, loss_by_hand, rtol=1e-10)
+    assert torch.allclose(grad, grad_by_hand, rtol=1e-10, atol=1e-12)
+
+
+def changed(d, change):
+    """Autoencoders in which something is changed."""
+    models = models_of(d, 2, 2, 2, 8, 1)
+    for model in models:
+        change(model)
+    return models
+
+
+CHANGES = {
+    "another activation": lambda m: setattr(m.encoder, "1", nn.Tanh()),
+    "a layer that was met before": lambda m: setattr(
+        m.decoder, "0", m.encoder[0]),
+    "a ReLU at the end": lambda m: m.decoder.append(nn.ReLU()),
+    "no ReLU": lambda m: m.encoder.pop(1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changed_networks_are_trained_by_autograd(d, change):
+    x = d.moons(60, 0.1, 0)
+    models, alone = changed(d, change), changed(d, change)
+    assert not d.is_chain(models[0])
+    d.train_autoencoder(models, x, epochs=20, batch_size=60)
+    for ours, theirs in zip(models, alone, strict=True):
+        train_plainly(theirs, x, 20, 1e-3)
+        assert (weights_of(ours) - weights_of(theirs)).abs().max() < FAR
+
+
+def train_plainly(model, x, epochs, lr):
+    """Full-batch training of one model, as in most tutorials."""
+    adam = torch.optim.Adam(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        adam.zero_grad()
+        nn.functional.mse_loss(model(x), x).backward()
+        adam.step()
+
+
+def test_what_is_a_chain(d):
+    assert d.is_chain(d.Autoencoder(2, 1, 8, 3))
+    assert not d.is_chain(d.ResNet(2, 8, 2))
+    assert not d.is_chain(Identity())
+
+
 # Training
 
 
@@ -190,11 +272,7 @@ def test_one_step_is_a_step_of_adam(d):
     x = d.moons(60, 0.1, 0)
     ours, theirs = models_of(d, 1)[0], models_of(d, 1)[0]
     d.train_autoencoder(ours, x, epochs=3, batch_size=60, lr=0.01)
-    adam = torch.optim.Adam(theirs.parameters(), lr=0.01)
-    for _ in range(3):
-        adam.zero_grad()
-        nn.functional.mse_loss(theirs(x), x).backward()
-        adam.step()
+    train_plainly(theirs, x, 3, 0.01)
     assert (weights_of(ours) - weights_of(theirs)).abs().max() < FAR
 
 
@@ -563,60 +641,16 @@ def test_unknown_kernel_is_named(d):
         d.mmd2(torch.randn(5, 2), torch.randn(5, 2), kernel="laplace")
 
 
-def test_mmd2_has_gradients_for_both_sets(d):
+@pytest.mark.parametrize("kernel", ["squared_exponential",
+                                    "inverse_multiquadratic"])
+@pytest.mark.parametrize("count", [3, 7])
+def test_mmd2_has_gradients_for_both_sets(d, kernel, count):
     x, y = (torch.randn(1, 5, 2, dtype=torch.double, requires_grad=True)
             for _ in range(2))
-    assert torch.autograd.gradcheck(d.mmd2, (x, y))
+    assert torch.autograd.gradcheck(
+        lambda x, y: d.mmd2(x, y, kernel, d.doubling(0.2, count)), (x, y))
 
 
-# Settings side by side
-
-
-@pytest.fixture
-def two_threads():
-    """Give PyTorch two threads, also where only one is set."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_side_by_side_keeps_the_order_and_the_threads(d, two_threads):
-    started = []
-
-    def square(value):
-        started.append(value)
-        time.sleep(0.02 * value)
-        return value**2
-
-    assert d.side_by_side(square, (1, 2, 3, 4)) == [1, 4, 9, 16]
-    assert set(started[:2]) == {3, 4}
-    assert torch.get_num_threads() == 2
-
-
-def test_side_by_side_passes_on_an_error_and_stops(d, two_threads):
-    started = []
-
-    def fail(value):
-        started.append(value)
-        time.sleep(0.05)
-        raise ValueError(f"setting {value}")
-
-    with pytest.raises(ValueError, match="setting 99"):
-        d.side_by_side(fail, range(100))
-    assert len(started) < 20  # the settings that waited never start
-
-
-def test_side_by_side_trains_what_one_after_the_other_trains(d, two_threads):
-    x = d.moons(200, 0.1, 0)
-
-    def train(width):
-        return d.mse(d.fit(x, d.Autoencoder, 2, 1, width, 2, count=3,
-                           epochs=3, batch_size=20), x)
-
-    counted = d.TRAINED["models"]
-    widths = (4, 8, 16, 24, 32, 8, 4)
-    together = d.side_by_side(train, widths)
-    assert d.TRAINED["models"] == counted + 3 * len(widths)
-    for found, width in zip(together, widths, strict=True):
-        assert torch.equal(found, train(width))
+def test_tiny_numbers_are_set_to_zero_where_that_can_be(d):
+    are_zero = (torch.full((1000,), 1e-39) * 1.0).eq(0).all()
+    assert are_zero or not torch.set_flush_denormal(True)

@@ -1,11 +1,13 @@
 """The saved notebook and its page: whole, clean, and open without a net."""
 
+import ast
 import html
 import math
 import re
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from itertools import pairwise
 from urllib.parse import unquote
 
@@ -179,7 +181,9 @@ def test_no_two_data_sets_share_a_seed(notebook):
 
 
 def test_definitions_are_quick_and_quiet(notebook):
-    sources = [c.source for c in notebook.cells if "definitions" in tags(c)]
+    cells = [c for c in notebook.cells if "definitions" in tags(c)]
+    assert [c.id for c in cells if c.outputs] == []
+    sources = [c.source for c in cells]
     done = subprocess.run(
         [sys.executable, "-c", "\n\n".join(sources)],
         capture_output=True,
@@ -187,6 +191,42 @@ def test_definitions_are_quick_and_quiet(notebook):
         timeout=10,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+SCOPES = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp,
+          ast.SetComp, ast.DictComp, ast.GeneratorExp)  # of their own
+
+
+def bound_names(node):
+    """Yield (name, whether it is a definition) as a cell binds its names."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+            yield child.name, True
+        elif isinstance(child, ast.alias):
+            yield child.asname or child.name.partition(".")[0], True
+        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            yield child.id, False
+        if not isinstance(child, SCOPES):
+            yield from bound_names(child)
+
+
+def rebound(sources):
+    """Return the definitions whose names are bound more than once."""
+    names = [each for s in sources for each in bound_names(ast.parse(s))]
+    times = Counter(name for name, _ in names)
+    return {name for name, is_definition in names
+            if is_definition and times[name] > 1}
+
+
+def test_no_cell_takes_the_name_of_a_definition(notebook):
+    sources = [cell.source for cell in code_cells(notebook)]
+    assert rebound(sources) == set()
+    assert "by_hand" in dict(
+        each for s in sources for each in bound_names(ast.parse(s)))
+    for taken in ("by_hand = 1", "for np in []: pass", "def show(): pass"):
+        assert len(rebound([*sources, taken])) == 1
+    for free in ("[by_hand for by_hand in []]", "def f(): by_hand = 1"):
+        assert rebound([*sources, free]) == set()
 
 
 def test_figures_have_a_caption_that_counts_them(notebook):
