@@ -7,7 +7,7 @@ IN_VENV = "$(VENV)/bin/python"
 HANDIN = $(IN_VENV) export/handin.py
 ENVIRONMENT = $(PYTHON) export/environment.py "$(VENV)" requirements.txt
 
-.PHONY: all env python run verify html zip test bench mutations env-test lint clean help
+.PHONY: all env python run verify html zip lab test bench mutations env-test lint clean help
 .NOTPARALLEL:
 
 all: env  ## environment, run, HTML and zip (what plain 'make' does)
@@ -28,6 +28,10 @@ html: env  ## export the saved notebook, without running it
 
 zip: env  ## export, check and pack the saved notebook, without running it
 	@$(HANDIN) zip
+
+lab: python  ## open the notebook in JupyterLab
+	@$(ENVIRONMENT) tests/requirements-lab.txt
+	@$(IN_VENV) -m jupyterlab autoencoders.ipynb
 
 test: lint  ## lint and all tests
 	@$(IN_VENV) -m pytest
@@ -50,7 +54,7 @@ help:  ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*  ## /\1  /p' Makefile | expand -t 2
 
 env-test: python
-	@$(ENVIRONMENT) tests/requirements.txt
+	@$(ENVIRONMENT) tests/requirements.txt tests/requirements-lab.txt
 
 python:
 	@$(PYTHON) -c '' 2>/dev/null || { echo "Python ('$(PYTHON)') was not \

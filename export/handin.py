@@ -7,7 +7,7 @@ is saved changes only when everything went well, and then all at once.
 
 import argparse
 import contextlib
-import fcntl
+import hashlib
 import html
 import io
 import os
@@ -18,9 +18,11 @@ import sys
 import tempfile
 import time
 import zipfile
+from datetime import datetime, timezone
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock, Timeout
 from jinja2 import pass_context
 from math_core import LatexError, LatexToMathML
 from nbconvert import HTMLExporter
@@ -30,7 +32,13 @@ from nbconvert.filters.markdown_mistune import (
     IPythonRenderer,
     MarkdownWithMath,
 )
-from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
+from nbconvert.preprocessors import (
+    CellExecutionError,
+    ClearMetadataPreprocessor,
+    ClearOutputPreprocessor,
+    CoalesceStreamsPreprocessor,
+    ExecutePreprocessor,
+)
 
 TEMPLATES = Path(__file__).resolve().parent
 PROJECT = TEMPLATES.parent
@@ -40,13 +48,19 @@ ARCHIVE = PROJECT / "ex02.zip"
 BUILD = PROJECT / "build"
 
 ARCHIVE_LIMIT = 10 * 2**20  # bytes that the submission page accepts
-ARCHIVE_DATE = (2024, 11, 21, 16, 0, 0)  # fixed: same input, same bytes
 FOREIGN = (
     r"<(script|link|iframe|object|embed)\b[^>]*"
     r'|<[^>]+ src="(?!data:)[^>]*'
 )  # what would make the page load something
 NUMBERED = {"align", "alignat", "equation", "gather", "multline"}
 MUST_SHOW = {"summary", "timing"}  # tags of cells that need an output
+PLACEHOLDER = "please fill in"  # stands for the names in the first cell
+KEPT = {  # what a run leaves of the metadata of a cell
+    "tags",
+    "id",
+    "cellView",
+    ("jupyter", "source_hidden"),
+}
 
 
 class HandinError(Exception):
@@ -64,6 +78,8 @@ def read_notebook(path):
         raise HandinError(f"{path.name} is missing.") from None
     try:
         notebook = nbformat.reads(data.decode("utf-8"), as_version=4)
+        for cell in notebook.get("cells", []):
+            cell.source = cell.source.replace("\r\n", "\n")
         nbformat.validate(notebook)
         if not notebook.cells:
             raise ValueError("it has no cells")
@@ -78,6 +94,8 @@ def read_notebook(path):
 def write_whole(files):
     """Write ``{path: bytes}``: all new, or, if that fails, all as before."""
     temporary = {path: path.with_name(f".{path.name}.tmp") for path in files}
+    before = {path: path.read_bytes() for path in files if path.exists()}
+    replaced = []
     try:
         for path, data in files.items():
             with open(temporary[path], "wb") as file:
@@ -86,25 +104,50 @@ def write_whole(files):
                 os.fsync(file.fileno())
         for path in files:
             os.replace(temporary[path], path)
+            replaced.append(path)
     except BaseException:
+        for path in replaced:
+            path.unlink()
+            if path in before:
+                path.write_bytes(before[path])
         for path in temporary.values():
             path.unlink(missing_ok=True)
         raise
 
 
 @contextlib.contextmanager
-def locked(folder):
-    """Keep other runs out of a folder; wait for one that is at work."""
-    handle = os.open(folder, os.O_RDONLY)
+def locked(target):
+    """Keep other runs away from what is saved; wait for one at work."""
+    BUILD.mkdir(exist_ok=True)
+    kind = "quick" if BUILD in target.parents else "full"
+    lock = FileLock(BUILD / f"{kind}.lock")
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Another make is at work here: waiting for it.", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        print("Another make is at work here: waiting for it.", flush=True)
+        held = lock.acquire()
+    with held:
         yield
-    finally:
-        os.close(handle)
+
+
+def code_cells(notebook):
+    """Return the cells that hold code."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.source.strip()
+    ]
+
+
+def tags(cell):
+    """Return the tags of a cell."""
+    return cell.metadata.get("tags", [])
+
+
+def recorded(cell, key):
+    """Return what the outputs of a cell carry under a key, in a list."""
+    found = (o.get("metadata", {}) for o in cell.get("outputs", []))
+    return [metadata[key] for metadata in found if key in metadata]
 
 
 def describe(notebook, cell):
@@ -134,7 +177,7 @@ class Terminal:
     def write(self, text):
         """Write a piece of text as it comes."""
         if not self.live:
-            text = re.sub(r"\r[^\r\n]*\n?", "", strip_ansi(text))
+            text = re.sub(r"\r[^\r\n]*(?=\r|\Z)|\r", "", strip_ansi(text))
         if text:
             self.line_is_open = not text.endswith("\n")
             print(text, end="", file=sys.stderr, flush=True)
@@ -154,6 +197,7 @@ class Runner(ExecutePreprocessor):
             record_timing=False,
             shutdown_kernel="immediate",
             extra_arguments=["--log-level=ERROR"],
+            on_cell_execute=self.announce,
         )
         self.terminal = Terminal()
         self.current = None
@@ -164,36 +208,29 @@ class Runner(ExecutePreprocessor):
         manager.kernel_spec_manager.kernel_dirs = []
         return manager
 
-    def preprocess_cell(self, cell, resources, index):
-        """Say which cell is being executed, and execute it."""
+    def announce(self, cell, cell_index):
+        """Say which cell is being executed."""
         self.current = cell
-        if cell.cell_type == "code" and cell.source.strip():
-            self.terminal.line(
-                f"cell {index + 1} of {len(self.nb.cells)}: {first_line(cell)}"
-            )
-        return super().preprocess_cell(cell, resources, index)
+        self.terminal.line(
+            f"cell {cell_index + 1} of {len(self.nb.cells)}: "
+            f"{first_line(cell)}"
+        )
 
     def output(self, outs, msg, display_id, cell_index):
-        """Show stderr, join the pieces of stdout, save all the rest."""
-        if msg["msg_type"] == "stream":
-            stream, text = msg["content"]["name"], msg["content"]["text"]
-            if stream == "stderr":
-                self.terminal.write(text)
-                return None
-            going_on = bool(outs) and outs[-1].get("name") == stream
-            if going_on and not self.clear_before_next_output:
-                outs[-1]["text"] += text
-                return None
+        """Show stderr, save all the rest."""
+        if msg["content"].get("name") == "stderr":
+            self.terminal.write(msg["content"]["text"])
+            return None
         return super().output(outs, msg, display_id, cell_index)
 
 
 def clear(notebook):
     """Remove what earlier executions left in a notebook."""
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-            cell.metadata.pop("execution", None)
+    ClearOutputPreprocessor().preprocess(notebook, {})
+    ClearMetadataPreprocessor(
+        preserve_cell_metadata_mask=KEPT,
+        preserve_nb_metadata_mask={("colab", "collapsed_sections")},
+    ).preprocess(notebook, {})
 
 
 def execute(notebook):
@@ -201,7 +238,7 @@ def execute(notebook):
     clear(notebook)
     runner = Runner()
     os.environ["PYTHONHASHSEED"] = "0"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ["IPYTHONDIR"] = os.environ["JUPYTER_RUNTIME_DIR"] = folder
         try:
             runner.preprocess(notebook, {"metadata": {"path": str(PROJECT)}})
@@ -217,6 +254,8 @@ def execute(notebook):
             raise HandinError(
                 f"The kernel stopped at {where or 'its start'}: {error}."
             ) from error
+    # Not before: an update of a display counts the outputs of its cell.
+    CoalesceStreamsPreprocessor().preprocess(notebook, {})
     notebook.metadata["kernelspec"] = {
         "display_name": "Python 3",
         "language": "python",
@@ -235,7 +274,6 @@ def executed_notebook():
     """Return where an executed notebook goes: with QUICK=1, build/."""
     if os.environ.get("QUICK", "") in ("", "0"):
         return NOTEBOOK
-    BUILD.mkdir(exist_ok=True)
     return BUILD / NOTEBOOK.name
 
 
@@ -243,20 +281,40 @@ def run():
     """Execute the notebook in place; with QUICK=1 into build/."""
     target = executed_notebook()
     start = time.monotonic()
-    with locked(target.parent):
+    with locked(target):
         before, notebook = read_notebook(NOTEBOOK)
         execute(notebook)
         after = (nbformat.writes(notebook) + "\n").encode()
+        reason = None
         if target == NOTEBOOK and NOTEBOOK.read_bytes() != before:
-            BUILD.mkdir(exist_ok=True)
+            reason = f"{NOTEBOOK.name} was edited while it ran."
+        elif target == NOTEBOOK:
+            reason = broken_claims(notebook)
+        if reason:
             write_whole({BUILD / NOTEBOOK.name: after})
-            raise HandinError(
-                f"{NOTEBOOK.name} was edited while it ran: the edited one is "
-                f"kept, the one that ran is in {BUILD.name}/."
-            )
+            raise HandinError(f"What ran is in {BUILD.name}/. {reason}")
         write_whole({target: after})
     minutes, seconds = divmod(round(time.monotonic() - start), 60)
     print(f"{target.relative_to(PROJECT)}: run in {minutes} min {seconds} s")
+
+
+def claims(notebook):
+    """Return all statements that the run checked."""
+    code = code_cells(notebook)
+    found = (each for cell in code for each in recorded(cell, "claims"))
+    return [claim for each in found for claim in each]
+
+
+def broken_claims(notebook):
+    """Return what does not hold, a statement a line, or nothing."""
+    broken = [
+        f"\n- {claim['sentence'].rstrip('.')}: {claim['value']:.5g}, "
+        f"not {claim['threshold']}"
+        for claim in claims(notebook)
+        if not claim["holds"]
+    ]
+    count = f"{len(broken)} of {len(claims(notebook))} statements"
+    return f"{count} do not hold:{''.join(broken)}" if broken else ""
 
 
 def verify():
@@ -270,7 +328,7 @@ def verify():
     different = [
         describe(saved, old)
         for old, new in zip(saved.cells, again.cells, strict=True)
-        if old != new and "timing" not in old.metadata.get("tags", [])
+        if old != new and "timing" not in tags(old)
     ]
     if different:
         raise HandinError(
@@ -335,6 +393,9 @@ class PageExporter(HTMLExporter):
             exclude_output_prompt=True,
         )
         self.headings = []
+        self.has_answers = False
+        for function in (fold_title, is_caption, scrollable, split_heading):
+            self.register_filter(function.__name__, function)
 
     @pass_context
     def markdown2html(self, context, source):
@@ -352,15 +413,15 @@ class PageExporter(HTMLExporter):
                 f"The text of {describe(context['nb'], cell)} cannot be "
                 f"shown: {error}"
             ) from error
-        if any(name == "Answers" for _, name, *_ in self.headings):
-            text = re.sub(  # the number of a figure leads back to the table
+        if 'id="Answers"' in text:
+            self.has_answers = True
+        elif self.has_answers:  # the number of a figure leads back to them
+            text = re.sub(
                 r'(<a id="figure-\d+")></a>(<strong>.*?</strong>)',
                 r'\1 href="#Answers">\2</a>',
                 text,
             )
-        return text.replace("<table>", '<div class="table"><table>').replace(
-            "</table>", "</table></div>"
-        )
+        return scrollable(text)
 
     def contents(self):
         """Return the list of sections and items as HTML."""
@@ -373,9 +434,68 @@ class PageExporter(HTMLExporter):
         return f"<ol>\n{items}\n</ol>"
 
 
+def scrollable(text):
+    """Let the tables in some HTML scroll, where they are too wide."""
+    return re.sub(
+        r"<table\b.*?</table>",
+        r'<div class="table" tabindex="0">\g<0></div>',
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def fold_title(cell):
+    """Return what is said of a folded cell: its title and its length."""
+    lines = cell.source.strip().split("\n")
+    title = re.fullmatch(r"# *@title +(.+)", lines[0])
+    return f"{title[1] if title else first_line(cell)} ({lines_of_code(cell)})"
+
+
+def lines_of_code(*cells):
+    """Return how many lines of code some cells have, in words."""
+    lines = "\n".join(cell.source for cell in cells).split("\n")
+    code = [x for x in lines if x.strip() and "# @title" not in x]
+    return f"{len(code)} line{'s' * (len(code) != 1)} of code"
+
+
+def is_caption(output):
+    """Tell whether an output is the caption of the figure before it."""
+    text = output.get("data", {}).get("text/markdown", "")
+    return bool(re.match(r'\s*(<a id="[^"]*"></a>)?\**Figure \d', text))
+
+
+def split_heading(text):
+    """Return the heading that some HTML starts with, and the rest."""
+    return re.fullmatch(r"\s*(<h\d.*?</h\d>)(.*)", text, re.DOTALL).groups()
+
+
+def heading_level(cell):
+    """Return the level of the heading that a cell starts with, or 7."""
+    heading = re.match(r"\s*(#{1,6}) ", cell.source)
+    is_text = cell.cell_type == "markdown"
+    return len(heading[1]) if heading and is_text else 7
+
+
+def mark_sections(notebook):
+    """Note in the metadata where a collapsed section begins and ends."""
+    cells = notebook.cells
+    for start, cell in enumerate(cells):
+        level = heading_level(cell)
+        if level == 7 or not cell.metadata.get("jp-MarkdownHeadingCollapsed"):
+            continue
+        end = start + 1
+        while end < len(cells) and heading_level(cells[end]) > level:
+            end += 1
+        code = [c for c in cells[start:end] if c.cell_type == "code"]
+        cell.metadata["opens"] = lines_of_code(*code)
+        last = cells[end - 1].metadata
+        last["closes"] = last.get("closes", 0) + 1
+
+
 def export(notebook):
     """Return a notebook as one HTML page that needs nothing else."""
     exporter = PageExporter()
+    mark_sections(notebook)
     title = re.search(r"^# +(.+)", notebook.cells[0].source, re.MULTILINE)
     name = re.sub(r"[*_`$]", "", title[1]) if title else NOTEBOOK.stem
     page, _ = exporter.from_notebook_node(
@@ -392,7 +512,7 @@ def export(notebook):
 
 def export_saved():
     """Export the saved notebook."""
-    with locked(PROJECT):
+    with locked(PAGE):
         _, notebook = read_notebook(NOTEBOOK)
         page = export(notebook)
         write_whole({PAGE: page})
@@ -404,8 +524,7 @@ def export_saved():
 
 def check_executed(notebook):
     """Refuse a notebook that was not executed whole and without error."""
-    code = [c for c in notebook.cells if c.cell_type == "code"]
-    code = [c for c in code if c.source.strip()]
+    code = code_cells(notebook)
     if not code:
         raise HandinError("The notebook has no code cell.")
     for expected, cell in enumerate(code, 1):
@@ -422,9 +541,43 @@ def check_executed(notebook):
                 raise HandinError(f"An error is shown by {where}.")
             if output.get("name") == "stderr":
                 raise HandinError(f"A warning is shown by {where}.")
-        tags = MUST_SHOW.intersection(cell.metadata.get("tags", []))
-        if tags and not cell.outputs:
-            raise HandinError(f"Tagged {tags.pop()}, without output: {where}.")
+        missing = MUST_SHOW.intersection(tags(cell))
+        if missing and not cell.outputs:
+            raise HandinError(
+                f"Tagged {missing.pop()}, without output: {where}."
+            )
+
+
+def check_results(notebook):
+    """Refuse results that are not of this code, or whose text is wrong."""
+    code = code_cells(notebook)
+    run = last_run(notebook)
+    if run and run["sources"] != source_hash(code):
+        raise HandinError(
+            f"{NOTEBOOK.name} was changed since it was run: run it again."
+        )
+    if any("claim" in tags(c) for c in code) and not claims(notebook):
+        raise HandinError(
+            "No statement was checked: this was a run with QUICK=1."
+        )
+    broken = broken_claims(notebook)
+    if broken:
+        raise HandinError(broken)
+
+
+def last_run(notebook):
+    """Return what the cell with the times says of the run, or nothing."""
+    for cell in code_cells(notebook):
+        if "timing" in tags(cell):
+            return next(iter(recorded(cell, "run")), None)
+    return None
+
+
+def source_hash(code):
+    """Return the SHA-256 of the code before the cell with the times."""
+    sources = [cell.source.rstrip() for cell in code]
+    end = next(n for n, cell in enumerate(code) if "timing" in tags(cell))
+    return hashlib.sha256("\n\n".join(sources[:end]).encode()).hexdigest()
 
 
 def pack(files):
@@ -432,7 +585,7 @@ def pack(files):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            member = zipfile.ZipInfo(name, ARCHIVE_DATE)
+            member = zipfile.ZipInfo(name)
             member.compress_type = zipfile.ZIP_DEFLATED
             member.external_attr = 0o644 << 16
             archive.writestr(member, data)
@@ -446,9 +599,10 @@ def size(data):
 
 def pack_saved():
     """Export the saved notebook, check it and pack both."""
-    with locked(PROJECT):
+    with locked(PAGE):
         data, notebook = read_notebook(NOTEBOOK)
         check_executed(notebook)
+        check_results(notebook)
         page = export(notebook)
         files = {NOTEBOOK.name: data, PAGE.name: page}
         archive = pack(files)
@@ -459,7 +613,42 @@ def pack_saved():
                 f"{ARCHIVE_LIMIT // 2**20} MiB allowed ({sizes})."
             )
         write_whole({PAGE: page, ARCHIVE: archive})
-    print(f"{ARCHIVE.name}: {size(archive)} ({sizes})")
+    print(
+        f"{ARCHIVE.name}: {size(archive)} of the "
+        f"{ARCHIVE_LIMIT // 2**20} MiB allowed ({sizes})"
+    )
+    report(notebook)
+
+
+def report(notebook):
+    """Say what is easily forgotten before a hand-in."""
+    checked = claims(notebook)
+    if checked:
+        print(f"{len(checked)} of {len(checked)} statements hold.")
+    run = last_run(notebook)
+    if run:
+        finished = datetime.fromisoformat(run["finished"])
+        if finished.tzinfo is None:
+            finished = finished.replace(tzinfo=timezone.utc)
+        seconds = (datetime.now(timezone.utc) - finished).total_seconds()
+        print(
+            f"The run ended {duration(seconds)} ago "
+            f"({finished:%Y-%m-%d %H:%M} UTC)."
+        )
+    if PLACEHOLDER in notebook.cells[0].source:
+        print(
+            "The names of the team are missing: the first cell still says "
+            f'"{PLACEHOLDER}".'
+        )
+
+
+def duration(seconds):
+    """Return a time in the unit that fits it."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' * (count > 1)}"
+    return "less than a minute"
 
 
 def stop(number, _):
@@ -490,6 +679,7 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), stop)
     sys.exit(main(sys.argv[1:]))

@@ -21,6 +21,7 @@ from nbformat.v4 import (
     new_notebook,
     new_output,
 )
+from selenium import webdriver
 
 PROJECT = Path(__file__).resolve().parent.parent
 NOTEBOOK = PROJECT / "autoencoders.ipynb"
@@ -34,6 +35,12 @@ def tags(cell):
     return cell.metadata.get("tags", [])
 
 
+def code_cells(notebook):
+    """Return the code cells that hold code."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell in code if cell.source.strip()]
+
+
 @pytest.fixture(scope="session")
 def notebook():
     """The saved notebook."""
@@ -43,15 +50,10 @@ def notebook():
 @pytest.fixture(scope="session")
 def results(notebook):
     """The numbers in the metadata of the saved summary cell's output."""
-    found = [
-        output.metadata["results"]
-        for cell in notebook.cells
-        if "summary" in tags(cell)
-        for output in cell.outputs
-        if "results" in output.get("metadata", {})
-    ]
-    assert len(found) == 1, "one output of the summary cell holds results"
-    return found[0]
+    (cell,) = (c for c in notebook.cells if "summary" in tags(c))
+    shown = (output.get("metadata", {}) for output in cell.outputs)
+    (found,) = (each["results"] for each in shown if "results" in each)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -97,25 +99,34 @@ def make_command(*goals, **variables):
     return ["make", *goals, *(f"{k}={v}" for k, v in variables.items())]
 
 
+def call(command, folder, **environment):
+    """Run a command in a folder and return the finished process."""
+    environment = ENVIRONMENT | environment
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
 def make(project, *goals, environment=None, **variables):
     """Run ``make`` in a project and return the finished process."""
-    return subprocess.run(
-        make_command(*goals, **variables),
-        cwd=project,
-        env=ENVIRONMENT | (environment or {}),
-        capture_output=True,
-        text=True,
-    )
+    command = make_command(*goals, **variables)
+    return call(command, project, **(environment or {}))
 
 
 def save(project, *cells, **metadata):
     """Save cells (str: code) as the notebook of a project."""
     cells = [new_code_cell(c) if isinstance(c, str) else c for c in cells]
+    path = project / NOTEBOOK.name
+    notebook = new_notebook(cells=numbered(cells), metadata=metadata)
+    nbformat.write(notebook, path)
+    return path
+
+
+def numbered(cells):
+    """Return cells with their places as ids."""
     for number, cell in enumerate(cells, 1):
         cell["id"] = f"cell-{number}"
-    path = project / NOTEBOOK.name
-    nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
-    return path
+    return cells
 
 
 def load(project):
@@ -143,11 +154,9 @@ def figure_output(width, height, alt):
     data = io.BytesIO()
     noise = np.random.default_rng(0).random((height // 20, width // 20))
     plt.imsave(data, noise, cmap="viridis", format="png")
-    return new_output(
-        "display_data",
-        data={"image/png": base64.b64encode(data.getvalue()).decode()},
-        metadata={"image/png": {"width": width, "height": height, "alt": alt}},
-    )
+    data = {"image/png": base64.b64encode(data.getvalue()).decode()}
+    about = {"image/png": {"width": width, "height": height, "alt": alt}}
+    return new_output("display_data", data=data, metadata=about)
 
 
 def markdown_output(text):
@@ -155,33 +164,75 @@ def markdown_output(text):
     return new_output("display_data", data={"text/markdown": text})
 
 
+def claim(sentence, value, threshold, holds):
+    """Return a statement as a claim cell records it."""
+    names = ("sentence", "value", "threshold", "holds")
+    return dict(zip(names, (sentence, value, threshold, holds), strict=True))
+
+
+def claims_output(*claims):
+    """Return the table of statements that stands under a reading."""
+    rows = "".join(
+        f"<tr><td>{'✓' if c['holds'] else '✗'} {c['sentence']}</td>"
+        f"<td>{c['value']}</td><td>{c['threshold']}</td></tr>"
+        for c in claims
+    )
+    table = f"<table><tbody>{rows}</tbody></table>"
+    summary = f"<summary>✓ {len(claims)} statements checked</summary>"
+    data = {"text/html": f'<details class="claims">{summary}{table}</details>'}
+    metadata = {"claims": list(claims)}
+    return new_output("display_data", data=data, metadata=metadata)
+
+
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}
+CLOSED = {"jp-MarkdownHeadingCollapsed": True}
+
+
 def sample():
     """Return a small notebook with all that the real one may contain."""
-    fold = {"metadata": {"tags": ["fold"]}}
     alt = "Noise without a meaning, as a test of the page"
-    wide = "| " + " | ".join(["header"] * 9) + " |\n" + "|---:" * 9 + "|\n"
-    wide += "| " + " | ".join(["0.00506"] * 9) + " |\n"
+    wide = "| " + " | ".join(["header"] * 12) + " |\n" + "|---:" * 12 + "|\n"
+    wide += ("| " + " | ".join(["0.00506"] * 12) + " |\n") * 3
     cells = [
         new_markdown_cell(
-            "# A *sample*\n\nSee [all](#fig-all), [the sum](#2-The-sum) and "
-            "[the terms](#2.1-Terms-×-code).\n\n" + wide
+            "# A *sample*\n\nSee [all](#figure-1), [the sum](#2-The-sum), "
+            "[the closed one](#figure-2) and [the terms](#2.1-Terms-×-code)."
+        ),
+        executed(
+            "# @title The answers\nx = 1",
+            1,
+            figure_output(880, 240, alt),
+            markdown_output('<a id="Answers"></a>\n\n' + wide),
+            metadata=FOLDED,
         ),
         new_markdown_cell(
             "## 1 Figures\n\n> A question about $x_i \\in \\mathbb{R}^d$?"
         ),
         executed(
-            "x = 1",
-            1,
-            figure_output(640, 480, alt),
-            markdown_output('<a id="fig-all"></a>**Figure 1.** The $x_1$.'),
+            "y = 1",
+            2,
+            figure_output(880, 480, alt),
+            markdown_output('<a id="figure-1"></a>**Figure 1.** The $x_1$.'),
         ),
         executed(
-            "# Draw\ndef draw():\n    return 'folded'  # " + "x" * 50,
-            2,
-            figure_output(500, 1600, alt),
-            markdown_output("**Figure 2.** [Back](#1-Figures)"),
-            **fold,
+            "# @title What is read off\nread()",
+            3,
+            markdown_output("A reading of **two** words. " * 20),
+            claims_output(claim("Above", 1.5, "above 1", True)),
+            metadata=FOLDED | {"tags": ["claim"]},
         ),
+        new_markdown_cell("## Helpers\n\nThe *plumbing*.", metadata=CLOSED),
+        executed(
+            "# @title Drawing\n\ndef draw():\n    return 'folded'",
+            4,
+            figure_output(500, 1600, alt),
+            markdown_output(
+                '<a id="figure-2"></a>**Figure 2.** [Back](#1-Figures)'
+            ),
+            metadata=FOLDED,
+        ),
+        new_markdown_cell("### More helpers"),
+        executed("z = 'not folded'", 5),
         new_markdown_cell(
             "## 2 The sum\n\n$$\\mathrm{MMD}^2 = \\frac{1}{n} \\sum_{i \\ne j}"
             " k(x_i, x_j)$$\n\n\\begin{align}a &= b \\\\ c &= d\\end{align}\n"
@@ -189,14 +240,12 @@ def sample():
         new_markdown_cell("### 2.1 Terms × `code`\n\nText."),
         executed(
             "print('" + "y" * 70 + "')",
-            3,
+            6,
             new_output("stream", name="stdout", text="z" * 300 + "\n"),
         ),
     ]
-    for number, cell in enumerate(cells, 1):
-        cell["id"] = f"cell-{number}"
     python = {"language_info": {"name": "python"}}
-    return new_notebook(cells=cells, metadata=python)
+    return new_notebook(cells=numbered(cells), metadata=python)
 
 
 @pytest.fixture(scope="session")
@@ -214,3 +263,32 @@ def pages(tmp_path_factory):
         "sample": project / "autoencoders.html",
         "stock": stock,
     }
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window, driven by selenium."""
+    program, driver = map(shutil.which, ("chromium", "chromedriver"))
+    if not (program and driver):
+        pytest.skip("no chromium with its driver is installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for option in ("headless=new", "no-sandbox", "disable-gpu"):
+        options.add_argument(f"--{option}")
+    service = webdriver.ChromeService(driver)
+    with webdriver.Chrome(options, service) as chromium:
+        chromium.set_script_timeout(300)
+        yield chromium
+
+
+def screen(browser, width, height=800, dark=False):
+    """Give the browser a screen of a size, with a scroll bar."""
+    size = {"width": width, "height": height}
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        size | {"deviceScaleFactor": 1, "mobile": False},
+    )
+    scheme = {"name": "prefers-color-scheme", "value": "dark" * dark}
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [scheme]}
+    )

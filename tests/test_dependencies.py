@@ -7,9 +7,10 @@ import sys
 from importlib.metadata import packages_distributions, version
 
 import pytest
-from conftest import PROJECT
+from conftest import PROJECT, code_cells
 
-COMMANDS = {"ipykernel", "ruff"}  # used, not imported
+COMMANDS = {"ipykernel", "ruff", "jupyterlab"}  # used, not imported
+BASES = {"nbclient", "mistune"}  # subclassed by way of nbconvert
 
 
 def canonical(name):
@@ -28,61 +29,44 @@ def pins(path):
 
 
 def extra_pins():
-    """Return what the tests and the bench need beyond the notebook."""
-    return (pins("tests/requirements.txt")
-            | pins("tests/requirements-bench.txt"))
+    """Return what is needed beyond the notebook: tests, JupyterLab, bench."""
+    paths = (PROJECT / "tests").glob("requirements*.txt")
+    return {name: pin for path in paths for name, pin in pins(path).items()}
 
 
-def imported(source):
+def imported(*sources):
     """Return the packages, other than the standard ones, that code imports."""
     modules = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(ast.parse("\n".join(sources))):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             modules.add(node.module)
     tops = {name.partition(".")[0] for name in modules}
-    own = {"compare_results", "conftest", "jax_peer"}
     known = packages_distributions()
-    return {
-        canonical(known.get(top, [top])[0])
-        for top in tops - sys.stdlib_module_names - own
-    }
+    packages = tops - sys.stdlib_module_names
+    return {canonical(known.get(top, [top])[0]) for top in packages}
 
 
-def sources(paths):
-    """Return the code of some files as one text."""
-    return "\n".join(path.read_text() for path in paths)
+def test_imports_and_pins_agree(notebook):
+    own = {path.stem for path in (PROJECT / "tests").glob("*.py")}
+    scripts, tests = (
+        imported(*(path.read_text() for path in (PROJECT / x).glob("*.py")))
+        for x in ("export", "tests")
+    )
+    cells = imported(*(cell.source for cell in code_cells(notebook)))
+    used = scripts | cells - {"ipython"}  # which comes with ipykernel
+    run, extra = set(pins("requirements.txt")), set(extra_pins())
+    assert used <= run <= used | COMMANDS | BASES
+    assert tests <= run | extra | set(map(canonical, own))
+    assert extra <= tests | COMMANDS
 
 
-def notebook_imports(notebook):
-    """Return what the notebook imports; IPython comes with ipykernel."""
-    cells = [c.source for c in notebook.cells if c.cell_type == "code"]
-    return imported("\n".join(cells)) - {"ipython"}
-
-
-def test_what_is_imported_is_pinned(notebook):
-    scripts = imported(sources((PROJECT / "export").glob("*.py")))
-    tests = imported(sources((PROJECT / "tests").glob("*.py")))
-    run = pins("requirements.txt")
-    assert notebook_imports(notebook) | scripts <= set(run)
-    assert tests <= set(run) | set(extra_pins())
-
-
-def test_what_is_pinned_is_imported(notebook):
-    scripts = imported(sources((PROJECT / "export").glob("*.py")))
-    tests = imported(sources((PROJECT / "tests").glob("*.py")))
-    used = notebook_imports(notebook) | scripts | COMMANDS
-    assert set(pins("requirements.txt")) <= used
-    assert set(extra_pins()) <= tests | COMMANDS
-
-
-@pytest.mark.parametrize(
-    "path", ["requirements.txt", "tests/requirements.txt"]
-)
-def test_what_is_pinned_is_installed(path):
-    for name, wanted in pins(path).items():
-        assert version(name).partition("+")[0] == wanted
+def test_what_is_pinned_is_installed():
+    wanted = pins("requirements.txt") | extra_pins()
+    wanted.pop("jax")  # for the bench alone
+    found = {name: version(name).partition("+")[0] for name in wanted}
+    assert found == wanted
 
 
 @pytest.mark.parametrize("found", ["2.5.1", "missing", "1.13.0+cu117"])
@@ -97,6 +81,6 @@ def test_the_first_code_cell_names_what_is_too_old(
         return found
 
     monkeypatch.setattr(importlib.metadata, "version", pretended)
-    first = next(c for c in notebook.cells if c.cell_type == "code")
+    first = next(c for c in notebook.cells if c.id == "imports")
     with pytest.raises(ImportError, match=r"needs torch 2\.6 .*" + found[:3]):
         exec(first.source, {})

@@ -1,48 +1,42 @@
 """Run, export and pack: what they leave behind, and what they refuse."""
 
-import fcntl
-import importlib.util
 import json
 import os
-import pty
 import re
-import struct
+import shlex
 import subprocess
 import sys
-import termios
 import zipfile
+from importlib.util import module_from_spec, spec_from_file_location
 
 import nbformat
 import pytest
 from conftest import (
+    CLOSED,
     ENVIRONMENT,
+    FOLDED,
     PROJECT,
     VENV,
+    call,
+    claim,
+    claims_output,
     copy_project,
     executed,
     load,
     make,
     make_command,
+    sample,
     save,
 )
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-NOTEBOOK, PAGE, ARCHIVE = (
-    "autoencoders.ipynb",
-    "autoencoders.html",
-    "ex02.zip",
-)
+NOTEBOOK, PAGE, ARCHIVE = "autoencoders.ipynb", "autoencoders.html", "ex02.zip"
 
 
 def handin(project, command, **environment):
     """Run the script itself and return the finished process."""
-    return subprocess.run(
-        [sys.executable, "export/handin.py", command],
-        cwd=project,
-        env=ENVIRONMENT | environment,
-        capture_output=True,
-        text=True,
-    )
+    script = [sys.executable, "export/handin.py", command]
+    return call(script, project, **environment)
 
 
 def contents(project):
@@ -59,52 +53,41 @@ def outputs(project, number):
 # Run
 
 
-def test_run_executes_in_place_from_top_to_bottom(project):
-    save(project, "x = 2", new_markdown_cell("text"), "", "print(x + 1)")
-    done = make(project, "run")
-    assert done.returncode == 0, done.stderr
-    cells = load(project).cells
-    counts = [cell.get("execution_count") for cell in cells]
-    assert counts == [1, None, None, 2]
-    assert cells[3].outputs[0].text == "3\n"
-    assert "cell 4 of 4: print(x + 1)" in done.stderr
-
-
 def test_two_runs_leave_the_same_bytes(project):
     save(
         project,
-        "from IPython.display import Image, display\n"
         "import matplotlib.pyplot as plt\n"
         "plt.plot([1, 2])\n"
         "print({'a', 'b', 'c', 'd'})\n"
         "plt.show()",
-        "import time\n"
-        "for i in range(4):\n"
-        "    print(i, flush=True)\n"
-        "    time.sleep(0.05)",
+        "for i in range(4): print(i, flush=True)",
     )
-    assert handin(project, "run").returncode == 0
-    assert handin(project, "zip").returncode == 0
-    first = contents(project)
-    assert handin(project, "run").returncode == 0
-    assert handin(project, "zip").returncode == 0
-    assert contents(project) == first
+    first, second = (
+        [make(project).returncode, *contents(project)] for _ in range(2)
+    )
+    assert first == second and first[0] == 0
     assert outputs(project, 2)[0].text == "0\n1\n2\n3\n"
     assert len(outputs(project, 2)) == 1
 
 
-def test_run_leaves_no_trace_of_machine_or_clock(project):
+def test_run_keeps_what_is_folded_and_no_trace_of_machine_or_clock(project):
+    kept = FOLDED | {"tags": ["claim"], "id": "a"}
+    trace = {"execution": {"shell": "2024-01-01"}, "scrolled": True}
+    colab = {"collapsed_sections": ["cell-2"]}
     path = save(
-        project, "1 + 1", kernelspec={"name": "x", "display_name": "y"}
+        project,
+        new_code_cell("1 + 1", metadata=kept | trace),
+        new_markdown_cell("## Helpers", metadata=CLOSED),
+        kernelspec={"name": "x", "display_name": "y"},
+        widgets={"state": {}},
+        colab=colab | {"provenance": []},
     )
-    notebook = json.loads(path.read_text())
-    notebook["cells"][0]["metadata"]["execution"] = {"shell": "2024-01-01"}
-    notebook["metadata"]["widgets"] = {"state": {}}
-    path.write_text(json.dumps(notebook))
     assert handin(project, "run").returncode == 0
     saved = load(project)
-    assert saved.cells[0].metadata == {}
-    assert set(saved.metadata) == {"kernelspec", "language_info"}
+    assert saved.cells[0].metadata == kept
+    assert saved.cells[1].metadata == CLOSED
+    assert set(saved.metadata) == {"colab", "kernelspec", "language_info"}
+    assert saved.metadata.colab == colab
     assert saved.metadata.kernelspec.display_name == "Python 3"
     assert str(project) not in path.read_text()
 
@@ -112,66 +95,36 @@ def test_run_leaves_no_trace_of_machine_or_clock(project):
 def test_stderr_reaches_the_log_and_not_the_notebook(project):
     save(
         project,
-        "import warnings\n"
+        "import time, warnings\n"
         "from tqdm import tqdm\n"
-        "for _ in tqdm(range(3), desc='bar'): pass\n"
+        "for _ in tqdm(range(8), desc='bar', leave=False): time.sleep(0.1)\n"
         "print('out')\n"
         "warnings.warn('careful')",
+        "print('next')",
     )
     done = handin(project, "run")
     assert "UserWarning: careful" in done.stderr
     assert "bar" not in done.stderr
     assert [output.text for output in outputs(project, 1)] == ["out\n"]
-
-
-def test_bars_are_live_on_a_terminal(project):
-    save(
-        project,
-        "import time\n"
-        "from tqdm import tqdm\n"
-        "for _ in tqdm(range(8), desc='bar', leave=False): time.sleep(0.1)",
-        "print('out')",
-    )
-    ours, theirs = pty.openpty()
-    rows_and_columns = struct.pack("HHHH", 24, 80, 0, 0)
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, rows_and_columns)
-    process = subprocess.Popen(
-        make_command("run"),
-        cwd=project,
-        env=ENVIRONMENT,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    try:
-        while piece := os.read(ours, 4096):
-            shown += piece
-    except OSError:  # Linux: the other end was closed
-        pass
-    os.close(ours)
-    assert process.wait() == 0
-    assert len(set(re.findall(rb"bar: +(\d+)%", shown))) > 2
+    command = f"stty rows 24 cols 80; {shlex.join(make_command('run'))}"
+    terminal = ["script", "-qec", command, os.devnull]
+    shown = subprocess.check_output(terminal, cwd=project, env=ENVIRONMENT)
+    assert len(set(re.findall(rb"bar: +(\d+)%", shown))) > 2, "it is live"
     assert b"\ncell 2 of 2" in shown, "a bar's rest stands before the line"
-    assert outputs(project, 1) == []
 
 
 def test_run_uses_this_python_whatever_kernels_are_installed(project):
-    kernel = project / "jupyter" / "kernels" / "python3"
+    kernel = project / "kernels" / "python3"
     kernel.mkdir(parents=True)
     (kernel / "kernel.json").write_text(
         json.dumps({"argv": ["false"], "display_name": "", "language": "x"})
     )
-    startup = project / "ipython" / "profile_default" / "startup"
+    startup = project / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "own.py").write_text("import sys\nsys.executable = 'other'")
     save(project, "import sys\nsys.executable")
-    done = handin(
-        project,
-        "run",
-        JUPYTER_PATH=str(project / "jupyter"),
-        IPYTHONDIR=str(project / "ipython"),
-    )
+    place = str(project)
+    done = handin(project, "run", JUPYTER_PATH=place, IPYTHONDIR=place)
     assert done.returncode == 0, done.stderr
     assert outputs(project, 1)[0].data["text/plain"] == repr(sys.executable)
 
@@ -180,7 +133,7 @@ def test_a_display_updated_later_is_saved_in_the_early_cell(project):
     save(
         project,
         "from IPython.display import Markdown, display\n"
-        "print('a', flush=True)\n"
+        "for x in 'aa': print(x, flush=True)\n"
         "handle = display(Markdown('early'), display_id='table')\n"
         "print('b')",
         "import sys\n"
@@ -189,11 +142,8 @@ def test_a_display_updated_later_is_saved_in_the_early_cell(project):
     )
     assert handin(project, "run").returncode == 0
     first = outputs(project, 1)
-    assert [o.output_type for o in first] == [
-        "stream",
-        "display_data",
-        "stream",
-    ]
+    kinds = [output.output_type for output in first]
+    assert kinds == ["stream", "display_data", "stream"]
     assert first[1].data["text/markdown"] == "late"
     assert first[1].metadata["results"] == {"a": 1.5}
     assert outputs(project, 2) == []
@@ -232,6 +182,56 @@ def test_a_kernel_that_dies_is_named_and_nothing_is_saved(project):
     assert contents(project) == before
 
 
+FALSE = claim("The wide one is better.", 1.25, "below 1", False)
+OTHER = claim("None is lost", 3, "exactly 0", False)
+CHECKED = """
+from IPython.display import HTML, display
+display(HTML("a table"), metadata={{"claims": {}}})
+"""
+LISTED = """\
+2 of 3 statements do not hold:
+- The wide one is better: 1.25, not below 1
+- None is lost: 3, not exactly 0
+"""
+
+
+def test_run_saves_nothing_if_a_statement_does_not_hold(project):
+    true = claim("It ends", 1, "above 0", True)
+    save(
+        project,
+        CHECKED.format([FALSE, true]),
+        CHECKED.format([OTHER]),
+        "print('the end')",
+    )
+    before = contents(project)
+    done = make(project)
+    assert done.returncode != 0
+    said = "Stopped, nothing was changed. What ran is in build/. " + LISTED
+    assert said in done.stderr
+    assert contents(project) == before
+    ran = nbformat.read(project / "build" / NOTEBOOK, as_version=4)
+    assert ran.cells[2].outputs[0].text == "the end\n"
+    assert handin(project, "run", QUICK="1").returncode == 0
+
+
+LIKE_WINDOWS = """
+import runpy, signal, sys
+sys.modules["fcntl"] = None
+del signal.SIGHUP
+sys.argv = ["export/handin.py", sys.argv[1]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_run_and_zip_need_nothing_of_posix(project):
+    save(project, "print('ran')")
+    for command in ("run", "zip"):
+        like = [sys.executable, "-c", LIKE_WINDOWS, command]
+        done = call(like, project, PYTHONIOENCODING="ascii")
+        assert done.returncode == 0, done.stderr
+    assert outputs(project, 1)[0].text == "ran\n"
+
+
 # Zip
 
 
@@ -243,38 +243,6 @@ def test_zip_holds_the_two_files_and_nothing_else(project):
         assert archive.namelist() == [NOTEBOOK, PAGE]
         for name in archive.namelist():
             assert archive.read(name) == (project / name).read_bytes()
-    kind = ["file", "--brief", "--mime-type", project / ARCHIVE]
-    assert subprocess.check_output(kind, text=True) == "application/zip\n"
-
-
-def test_zip_exports_a_stale_page_again(project):
-    (project / PAGE).write_text("older")
-    os.utime(project / PAGE, (2**31, 2**31))  # newer than the notebook
-    assert handin(project, "zip").returncode == 0
-    assert "Tiny" in (project / PAGE).read_text()
-
-
-def test_zip_is_the_same_for_the_same_input(project):
-    assert handin(project, "zip").returncode == 0
-    first = (project / ARCHIVE).read_bytes()
-    os.utime(project / NOTEBOOK, (1e9, 1e9))
-    assert handin(project, "zip").returncode == 0
-    assert (project / ARCHIVE).read_bytes() == first
-
-
-def error():
-    """Return an error output."""
-    return new_output("error", ename="E", evalue="v", traceback=["t"])
-
-
-def stderr():
-    """Return an output on stderr."""
-    return new_output("stream", name="stderr", text="UserWarning")
-
-
-def shown(kind, content):
-    """Return a displayed output of one kind."""
-    return new_output("display_data", data={kind: content})
 
 
 def tagged(*names):
@@ -282,62 +250,105 @@ def tagged(*names):
     return {"metadata": {"tags": list(names)}}
 
 
-NOISE = "".join(map(chr, range(0x4E00, 0x9000)))
+TIMES = """
+from datetime import datetime, timedelta, timezone
+from hashlib import sha256
+sources = get_ipython().history_manager.input_hist_raw[1:-1]
+code = "\\n\\n".join(x.rstrip() for x in sources if x.strip())
+ended = datetime.now(timezone.utc) - timedelta(hours=5, minutes=1)
+run = {"finished": f"{ended:%Y-%m-%dT%H:%M:%S}",
+       "sources": sha256(code.encode()).hexdigest()}
+display({"text/plain": "times"}, raw=True, metadata={"run": run})
+"""
 
-REFUSED = {
+
+def test_zip_reports_what_is_easily_forgotten(project):
+    names = "# Title\n\n**Team:** *(please fill in)*"
+    one = claim("It ends", 1, "above 0", True)
+    save(
+        project,
+        new_markdown_cell(names),
+        "%matplotlib inline\nx = 'ä'\n\n",
+        "",
+        new_code_cell(CHECKED.format([one, one]), **tagged("claim")),
+        new_code_cell(TIMES, **tagged("timing")),
+        "print('after')",
+    )
+    assert handin(project, "run").returncode == 0
+    done = handin(project, "zip")
+    assert done.returncode == 0, done.stderr
+    packed, held, age, last = done.stdout.splitlines()
+    assert re.match(r"ex02\.zip: 0\.\d+ MiB of the 10 MiB allowed", packed)
+    assert held == "2 of 2 statements hold."
+    assert age.startswith("The run ended 5 hours ago (20")
+    assert last.startswith("The names of the team are missing")
+    notebook = load(project)
+    notebook.cells[0].source = "# Title\n\nAda"
+    notebook.cells[-1].source += "  # not before the times"
+    nbformat.write(notebook, project / NOTEBOOK)
+    assert "names" not in handin(project, "zip").stdout
+    notebook.cells[1].source += "x = 3"
+    nbformat.write(notebook, project / NOTEBOOK)
+    before = contents(project)
+    done = handin(project, "zip")
+    assert done.returncode == 1
+    assert "was changed since it was run: run it again" in done.stderr
+    assert contents(project) == before
+
+
+def test_line_ends_of_windows_change_nothing(project):
+    notebook = sample()
+    texts = [nbformat.writes(notebook)]
+    texts.append(texts[0].replace("\n", "\r\n"))
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("\n", "\r\n")
+    texts.append(nbformat.writes(notebook))
+    pages = set()
+    for text in texts:
+        (project / NOTEBOOK).write_bytes(text.encode())
+        assert script(project).main(["html"]) == 0
+        pages.add((project / PAGE).read_bytes())
+    assert len(set(texts)) == 3 and len(pages) == 1
+
+
+def ran(kind, data, **options):
+    """Return an executed cell that shows something."""
+    output = new_output("display_data", data={kind: data})
+    return [executed("x", 1, output, **options)]
+
+
+WARNING = new_output("stream", name="stderr", text="UserWarning")
+ERROR = new_output("error", ename="E", evalue="v", traceback=["t"])
+REFUSED = {  # cells, and a part of the sentence that says why
     "no cell": ([], "it has no cells"),
-    "text alone": ([new_markdown_cell("x")], "no code cell"),
-    "empty code alone": ([""], "no code cell"),
+    "no code": ([new_markdown_cell("x"), ""], "no code cell"),
     "never executed": (["x = 1"], "Not executed: cell 1"),
     "one not executed": (
         [executed("x", 1), "y", executed("z", 2)],
         "Not executed: cell 2 (cell-2: y)",
     ),
-    "last not executed": ([executed("x", 1), "y"], "Not executed: cell 2"),
     "order swapped": (
         [executed("x", 2), executed("y", 1)],
         "cell 1 (cell-1: x) has number 2, not 1",
     ),
-    "a number skipped": (
-        [executed("x", 1), executed("y", 3)],
-        "has number 3, not 2",
-    ),
-    "a number twice": (
-        [executed("x", 1), executed("y", 1)],
-        "has number 1, not 2",
-    ),
-    "numbers from 5": ([executed("x", 5)], "has number 5, not 1"),
-    "an error": ([executed("x", 1, error())], "error is shown by cell 1"),
-    "a warning": ([executed("x", 1, stderr())], "warning is shown by cell 1"),
+    "an error": ([executed("x", 1, ERROR)], "error is shown by cell 1"),
+    "a warning": ([executed("x", 1, WARNING)], "warning is shown by cell 1"),
     "no summary": (
         [executed("x", 1, **tagged("summary"))],
         "Tagged summary, without output: cell 1",
     ),
-    "no times": (
-        [executed("x", 1, **tagged("timing"))],
-        "Tagged timing, without output: cell 1",
+    "a false statement": (
+        [executed("x", 1, claims_output(FALSE, OTHER))],
+        LISTED.replace("2 of 3", "2 of 2"),
     ),
-    "a script": (
-        [executed("x", 1, shown("text/html", "<script>1</script>"))],
-        "not in the file: <script",
+    "a quick run": (
+        [executed("x", 1, **tagged("claim"))],
+        "No statement was checked: this was a run with QUICK=1.",
     ),
-    "javascript": (
-        [executed("x", 1, shown("application/javascript", "1"))],
-        "not in the file: <script",
-    ),
-    "a frame": (
-        [executed("x", 1, shown("text/html", "<iframe src='a.html'>"))],
-        "not in the file: <iframe",
-    ),
+    "a script": (ran("text/html", "<script>1</script>"), "file: <script"),
+    "a frame": (ran("text/html", "<iframe src='a.html'>"), "file: <iframe"),
     "a picture from outside": (
-        [
-            new_markdown_cell("![far](https://far.invalid/a.png)"),
-            executed("x", 1),
-        ],
-        "not in the file: <img",
-    ),
-    "a picture that is missing": (
-        [new_markdown_cell("![lost](lost.png)"), executed("x", 1)],
+        ran("text/markdown", "![far](https://far.invalid/a.png)"),
         "not in the file: <img",
     ),
     "an attachment that is missing": (
@@ -345,23 +356,15 @@ REFUSED = {
         "missing attachment",
     ),
     "an unknown formula": (
-        [
-            new_markdown_cell("a"),
-            new_markdown_cell(r"$\oops$"),
-            executed("x", 1),
-        ],
+        [new_markdown_cell("a"), new_markdown_cell("$\\oops$"), *ran("a", "")],
         "text of cell 2",
     ),
-    "a broken formula": (
-        [new_markdown_cell(r"$$\frac{1}{$$"), executed("x", 1)],
-        "text of cell 1",
-    ),
     "a formula in an output": (
-        [executed("x", 1, shown("text/markdown", r"$\oops$"))],
+        ran("text/markdown", "$\\oops$"),
         "text of cell 1",
     ),
     "too large": (
-        [executed("x", 1, shown("text/plain", NOISE * 400))],
+        ran("text/plain", "".join(map(chr, range(0x4E00, 0x9000))) * 400),
         "more than the 10 MiB allowed",
     ),
 }
@@ -374,40 +377,12 @@ def test_zip_refuses(case, project, capsys):
     check_refusal(project, "zip", reason, capsys)
 
 
-VALID = {
-    "cells": [],
-    "metadata": {},
-    "nbformat": 4,
-    "nbformat_minor": 5,
-}
+VALID = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 BROKEN = {
     "empty": b"",
-    "not JSON": b"hello",
     "truncated": json.dumps(VALID).encode()[:-9],
     "merge conflict": b"<<<<<<< HEAD\n" + json.dumps(VALID).encode(),
-    "a picture": b"\x89PNG\r\n\x1a\n\x00\xff",
-    "a list": b"[]",
-    "a number": b"3",
-    "null": b"null",
-    "no cells": json.dumps({"nbformat": 4, "nbformat_minor": 5}).encode(),
-    "no version": b'{"cells": []}',
     "cells of no kind": json.dumps(VALID | {"cells": [{}]}).encode(),
-    "cells that are text": json.dumps(VALID | {"cells": "x"}).encode(),
-    "output of no kind": json.dumps(
-        VALID
-        | {
-            "cells": [
-                {
-                    "cell_type": "code",
-                    "execution_count": 1,
-                    "id": "a",
-                    "metadata": {},
-                    "outputs": [{"output_type": "x"}],
-                    "source": "x",
-                }
-            ]
-        }
-    ).encode(),
     "unknown version": json.dumps(VALID | {"nbformat": 99}).encode(),
 }
 
@@ -430,26 +405,39 @@ def check_refusal(project, command, reason, capsys):
     (project / PAGE).write_text("the old page")
     (project / ARCHIVE).write_text("the old zip")
     before = contents(project)
-    name = f"handin_{id(project)}"
-    path = project / "export" / "handin.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.main([command]) == 1
+    assert script(project).main([command]) == 1
     said = capsys.readouterr().err
     assert reason in said
-    assert said.count("\n") == 1, said
+    assert said.count("\n") == max(1, reason.count("\n")), said
     assert contents(project) == before
 
 
-def test_a_refusal_is_one_sentence_in_the_terminal_too(project):
-    save(project, "x = 1")
-    done = make(project, "zip")
-    assert done.returncode != 0
-    said = done.stderr.splitlines()
-    assert len(said) == 2
-    assert said[0].startswith("Stopped, nothing was changed. Not executed")
-    assert said[1].startswith("make: ")
+def script(project):
+    """Import the script of a project."""
+    name = f"handin_{id(project)}"
+    spec = spec_from_file_location(name, project / "export" / "handin.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_second_of_two_files_that_fails_takes_back_the_first(
+    project, monkeypatch, capsys
+):
+    (project / PAGE).write_text("the old page")
+    before = contents(project)
+    module, replace = script(project), os.replace
+
+    def fail(source, target):
+        if target.name == ARCHIVE:
+            raise PermissionError(13, "in use", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(module.os, "replace", fail)
+    assert module.main(["zip"]) == 1
+    assert "in use" in capsys.readouterr().err
+    assert contents(project) == before
+    assert not list(project.glob(".*.tmp"))
 
 
 # make
@@ -464,9 +452,12 @@ def test_help_names_every_target():
 
 
 def test_make_runs_exports_and_packs(project):
-    save(project, new_markdown_cell("# Whole"), "print(6 * 7)")
+    save(project, new_markdown_cell("# Whole"), "x = 42", "", "print(x)")
     done = make(project)
     assert done.returncode == 0, done.stderr
+    assert "cell 4 of 4: print(x)" in done.stderr
+    counts = [c.get("execution_count") for c in load(project).cells]
+    assert counts == [None, 1, None, 2]
     with zipfile.ZipFile(project / ARCHIVE) as archive:
         assert ">42\n</pre>" in archive.read(PAGE).decode()
 
@@ -484,7 +475,6 @@ def test_spaces_and_umlauts_in_the_path(tmp_path):
 
 def test_clean_keeps_what_is_handed_in(project):
     make(project, "zip")
-    (project / "build").mkdir()
     (project / ".autoencoders.html.tmp").touch()
     assert make(project, "clean").returncode == 0
     left = {path.name for path in project.iterdir()}

@@ -1,0 +1,66 @@
+"""What the tests of the definitions share: small models, their weights."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+
+class Identity(nn.Module):
+    """Its codes are its inputs, and so are its reconstructions."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(1, 1))
+        self.decoder = nn.Identity()
+
+    def encoder(self, x):
+        return x + self.shift
+
+
+def built(architecture, *sizes, count, seed=0):
+    """Build models, model k from seed + k."""
+    models = []
+    for k in range(count):
+        torch.manual_seed(seed + k)
+        models.append(architecture(*sizes))
+    return models
+
+
+def autoencoders(d, count, *sizes, seed=0):
+    """Build small autoencoders, by default with a bottleneck of one."""
+    return built(d.Autoencoder, *(sizes or (2, 1, 8, 2)), count=count,
+                 seed=seed)
+
+
+def resnets(d, count, seed=0):
+    """Build small residual networks."""
+    return built(d.ResNet, 2, 16, 2, 2, count=count, seed=seed)
+
+
+def weights_of(model):
+    """Return all weights of a model as one vector."""
+    return torch.cat([w.detach().flatten() for w in model.parameters()])
+
+
+def distance(a, b):
+    """Return the largest difference between the weights of two models."""
+    return (weights_of(a) - weights_of(b)).abs().max().item()
+
+
+def refused(d, name, value, words, train, **others):
+    """Check that training names a bad argument and changes nothing."""
+    models = resnets(d, 2)
+    good = {"models": models, "x_train": d.moons(20, 0.1, 0), "epochs": 1}
+    with pytest.raises((TypeError, ValueError),
+                       match=f"(?s){name} .*{re.escape(words)}"):
+        getattr(d, train)(**good | others | {name: value})
+    for model, start in zip(models, resnets(d, 2), strict=True):
+        assert distance(model, start) == 0
+
+
+def draws(seed, *shape):
+    """Return standard normal numbers of double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.double)

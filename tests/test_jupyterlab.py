@@ -1,0 +1,134 @@
+"""The notebook in a real JupyterLab, as a student opens it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import ENVIRONMENT, NOTEBOOK, code_cells, sample, screen
+from selenium.webdriver.support.wait import WebDriverWait
+
+TRACKER = "@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
+MEASURE = """
+const all = (what) => [...document.querySelectorAll(".jp-Notebook " + what)];
+const seen = (element) => element.checkVisibility();
+return {
+  cells: all(".jp-Cell").length,
+  hidden: all(".jp-Cell").filter((x) => !seen(x)).length,
+  code: all(".jp-CodeCell").filter(seen)
+    .map((x) => x.querySelector(".jp-InputArea-editor"))
+    .map((x) => Boolean(x) && seen(x)),
+  figures: all(".jp-OutputArea img").filter(seen).map((x) => [
+    x.getAttribute("width"), x.getBoundingClientRect().width]),
+  captions: all(".jp-OutputArea .jp-RenderedMarkdown").filter(seen)
+    .map((x) => x.textContent).filter((x) => x.startsWith("Figure ")).length,
+  tables: all("table").filter(seen).length,
+  formulas: all("mjx-container").filter(seen).length,
+  tex: all(".jp-RenderedMarkdown").map((x) => x.innerText)
+    .filter((x) => /\\$[^$]+\\$/.test(x)),
+  errors: all('[data-mime-type="application/vnd.jupyter.error"],'
+    + '[data-mime-type="application/vnd.jupyter.stderr"]')
+    .map((x) => x.textContent),
+  executed: all(".jp-CodeCell .jp-InputPrompt")
+    .filter((x) => /\\d/.test(x.textContent)).length,
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab, the folder that it shows, and its address."""
+    folder = tmp_path_factory.mktemp("lab")
+    nbformat.write(sample(), folder / "sample.ipynb")
+    shutil.copy(NOTEBOOK, folder / "saved.ipynb")
+    settings = folder / ".settings" / TRACKER
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"windowingMode": "none"}))
+    own = {"HOME": str(folder), "JUPYTER_RUNTIME_DIR": str(folder / "run")}
+    own["JUPYTERLAB_SETTINGS_DIR"] = str(folder / ".settings")
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser"]
+    command += ["--allow-root", "--port=0"]
+    command += ["--LabApp.expose_app_in_browser=True"]
+    with open(folder / "log", "w") as log:
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=ENVIRONMENT | own | {"QUICK": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        about = folder / "run" / f"jpserver-{server.pid}.json"
+        WebDriverWait(about, 60).until(lambda path: path.exists())
+        about = json.loads(about.read_text())
+        token = f"?reset&token={about['token']}"
+        yield server, folder, f"{about['url']}lab/tree/{{}}{token}"
+    finally:
+        server.kill()  # the kernels see it and end
+
+
+@pytest.fixture
+def measure(lab, browser):
+    """A function that opens a notebook and measures what is shown of it."""
+
+    def opened(name):
+        _, folder, address = lab
+        notebook = nbformat.read(folder / name, as_version=4)
+        formulas = any("$" in cell.source for cell in notebook.cells)
+        screen(browser, 1366)
+        browser.get(address.format(name))
+
+        def ready(browser):
+            found = browser.execute_script(MEASURE)
+            whole = found["cells"] == len(notebook.cells)
+            return whole and bool(found["formulas"]) >= formulas and found
+
+        return notebook, WebDriverWait(browser, 60).until(ready)
+
+    return opened
+
+
+@pytest.mark.parametrize("name", ["sample.ipynb", "saved.ipynb"])
+def test_jupyterlab_shows_what_was_saved(name, measure):
+    notebook, found = measure(name)
+    assert found["errors"] == []
+    assert found["tex"] == []
+    assert found["hidden"] > 0, "nothing is in a collapsed section"
+    assert found["code"].count(False) > 0, "no code is folded"
+    shown = [c for c in notebook.cells if c.cell_type == "code"]
+    opened = sum("jupyter" not in c.metadata for c in shown)
+    assert found["code"].count(True) <= opened
+    assert found["tables"] > 0
+    assert found["captions"] > 0
+    assert found["figures"]
+    for wanted, width in found["figures"]:
+        assert width == int(wanted)
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="takes a minute: CI=true")
+def test_a_quick_run_of_all_cells_ends_without_error(lab, measure, browser):
+    server, folder, _ = lab
+    shutil.copy(NOTEBOOK, folder / "run.ipynb")
+    notebook, _ = measure("run.ipynb")
+    context = "jupyterapp.shell.currentWidget.sessionContext"
+    idle = f"return {context}?.session?.kernel?.status == 'idle'"
+    WebDriverWait(browser, 60).until(lambda lab: lab.execute_script(idle))
+    browser.execute_script(
+        "const { commands } = jupyterapp;"
+        "commands.execute('notebook:clear-all-cell-outputs')"
+        "  .then(() => commands.execute('notebook:run-all-cells'))"
+        "  .then(() => { window.ended = 'well'; },"
+        "        (error) => { window.ended = String(error); });"
+    )
+
+    def ended(browser):
+        assert server.poll() is None, "the server stopped"
+        return browser.execute_script("return window.ended")
+
+    assert WebDriverWait(browser, 900, 1).until(ended) == "well"
+    found = browser.execute_script(MEASURE)
+    assert found["errors"] == []
+    assert found["executed"] == len(code_cells(notebook))
