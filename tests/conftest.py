@@ -15,12 +15,7 @@ import nbformat
 import numpy as np
 import pytest
 from nbconvert import HTMLExporter
-from nbformat.v4 import (
-    new_code_cell,
-    new_markdown_cell,
-    new_notebook,
-    new_output,
-)
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from selenium import webdriver
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -102,9 +97,7 @@ def make_command(*goals, **variables):
 def call(command, folder, **environment):
     """Run a command in a folder and return the finished process."""
     environment = ENVIRONMENT | environment
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True
-    )
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def make(project, *goals, environment=None, **variables):
@@ -136,9 +129,7 @@ def load(project):
 
 def executed(source, number, *outputs, **options):
     """Return a code cell that looks executed."""
-    return new_code_cell(
-        source, execution_count=number, outputs=list(outputs), **options
-    )
+    return new_code_cell(source, execution_count=number, outputs=list(outputs), **options)
 
 
 @pytest.fixture
@@ -205,9 +196,7 @@ def sample():
             markdown_output('<a id="Answers"></a>\n\n' + wide),
             metadata=FOLDED,
         ),
-        new_markdown_cell(
-            "## 1 Figures\n\n> A question about $x_i \\in \\mathbb{R}^d$?"
-        ),
+        new_markdown_cell("## 1 Figures\n\n> A question about $x_i \\in \\mathbb{R}^d$?"),
         executed(
             "y = 1",
             2,
@@ -226,9 +215,7 @@ def sample():
             "# @title Drawing\n\ndef draw():\n    return 'folded'",
             4,
             figure_output(500, 1600, alt),
-            markdown_output(
-                '<a id="figure-2"></a>**Figure 2.** [Back](#1-Figures)'
-            ),
+            markdown_output('<a id="figure-2"></a>**Figure 2.** [Back](#1-Figures)'),
             metadata=FOLDED,
         ),
         new_markdown_cell("### More helpers"),
@@ -285,10 +272,7 @@ def screen(browser, width, height=800, dark=False):
     """Give the browser a screen of a size, with a scroll bar."""
     size = {"width": width, "height": height}
     browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        size | {"deviceScaleFactor": 1, "mobile": False},
+        "Emulation.setDeviceMetricsOverride", size | {"deviceScaleFactor": 1, "mobile": False}
     )
     scheme = {"name": "prefers-color-scheme", "value": "dark" * dark}
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [scheme]}
-    )
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})

@@ -62,9 +62,7 @@ def test_two_runs_leave_the_same_bytes(project):
         "plt.show()",
         "for i in range(4): print(i, flush=True)",
     )
-    first, second = (
-        [make(project).returncode, *contents(project)] for _ in range(2)
-    )
+    first, second = ([make(project).returncode, *contents(project)] for _ in range(2))
     assert first == second and first[0] == 0
     assert outputs(project, 2)[0].text == "0\n1\n2\n3\n"
     assert len(outputs(project, 2)) == 1
@@ -197,12 +195,7 @@ LISTED = """\
 
 def test_run_saves_nothing_if_a_statement_does_not_hold(project):
     true = claim("It ends", 1, "above 0", True)
-    save(
-        project,
-        CHECKED.format([FALSE, true]),
-        CHECKED.format([OTHER]),
-        "print('the end')",
-    )
+    save(project, CHECKED.format([FALSE, true]), CHECKED.format([OTHER]), "print('the end')")
     before = contents(project)
     done = make(project)
     assert done.returncode != 0
@@ -359,10 +352,7 @@ REFUSED = {  # cells, and a part of the sentence that says why
         [new_markdown_cell("a"), new_markdown_cell("$\\oops$"), *ran("a", "")],
         "text of cell 2",
     ),
-    "a formula in an output": (
-        ran("text/markdown", "$\\oops$"),
-        "text of cell 1",
-    ),
+    "a formula in an output": (ran("text/markdown", "$\\oops$"), "text of cell 1"),
     "too large": (
         ran("text/plain", "".join(map(chr, range(0x4E00, 0x9000))) * 400),
         "more than the 10 MiB allowed",
@@ -421,9 +411,7 @@ def script(project):
     return module
 
 
-def test_the_second_of_two_files_that_fails_takes_back_the_first(
-    project, monkeypatch, capsys
-):
+def test_the_second_of_two_files_that_fails_takes_back_the_first(project, monkeypatch, capsys):
     (project / PAGE).write_text("the old page")
     before = contents(project)
     module, replace = script(project), os.replace
@@ -526,11 +514,7 @@ def test_no_network_on_the_first_make(project):
 
 def test_verify_compares_with_another_run(project):
     tag = {"metadata": {"tags": ["timing"]}}
-    save(
-        project,
-        "x = {'a', 'b', 'c'}\nx",
-        new_code_cell("import time\nprint(time.time())", **tag),
-    )
+    save(project, "x = {'a', 'b', 'c'}\nx", new_code_cell("import time\nprint(time.time())", **tag))
     assert handin(project, "run").returncode == 0
     before = contents(project)
     done = make(project, "verify")

@@ -9,15 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import (
-    ENVIRONMENT,
-    call,
-    executed,
-    load,
-    make,
-    make_command,
-    save,
-)
+from conftest import ENVIRONMENT, call, executed, load, make, make_command, save
 
 FILES = ("autoencoders.ipynb", "autoencoders.html", "ex02.zip")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
@@ -106,18 +98,14 @@ def test_stopped_while_a_cell_runs(number, saved):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize(
-    ("goal", "write"), [("run", 1), ("html", 1), ("zip", 1), ("zip", 2)]
-)
+@pytest.mark.parametrize(("goal", "write"), [("run", 1), ("html", 1), ("zip", 1), ("zip", 2)])
 def test_stopped_while_a_file_is_written(goal, write, number, saved):
     save(saved, executed("print('new')", 1))
     before = contents(saved)
     patch = saved / "patch"
     patch.mkdir()
     (patch / "sitecustomize.py").write_text(SLOW_WRITE)
-    process = start(
-        saved, goal, PYTHONPATH=str(patch), STOP_AT_WRITE=str(write)
-    )
+    process = start(saved, goal, PYTHONPATH=str(patch), STOP_AT_WRITE=str(write))
     wait_for((saved / "writing").exists)
     os.killpg(process.pid, number)
     process.communicate(timeout=30)
