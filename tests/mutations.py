@@ -57,6 +57,7 @@ MUTATIONS = {  # the definition that is broken, its old and its new text
     "drop a bandwidth": ("kernel_sums", "bandwidths[1:]", "bandwidths[2:]"),
     "accept any bandwidths": ("as_bandwidths", "rel_tol=1e-6", "abs_tol=9"),
     "change the kernel": ("squared_exponential", "-2 * ", "-1 * "),
+    "residuals of any label": ("residuals", "np.flatnonzero(y == c)", "len(y)"),
     "change the closed form": ("mmd2_to_normal", "(b + 2)", "(b + 1)"),
     "forget the weight": ("train_mmd_autoencoder", "weight * mmd2_to",
                           "mmd2_to"),

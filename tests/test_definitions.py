@@ -143,7 +143,7 @@ def test_training_is_deterministic_and_depends_on_the_seed(d):
 
 @pytest.mark.parametrize("schedule, first, last", [
     ("constant", 1, (0.3, 3)), ("cosine", 1, (0, 0.05)),
-    ("one-cycle", 0.04, (0, 0.05))])
+    ("warm-up", 0.04, (0, 0.05)), ("one-cycle", 0.04, (0, 0.05))])
 def test_schedules_reach_the_training(d, schedule, first, last):
     """The first step of Adam moves each weight by the rate itself."""
     model, = autoencoders(d, 1)

@@ -96,3 +96,14 @@ def test_sample_digits_draws_each_class_from_its_own_codes(d, monkeypatch):
                     for seed in (0, 100))
     assert torch.equal(drawn, again)
     assert not torch.equal(drawn, other)
+
+
+def test_residuals_come_from_images_of_the_same_label(d, monkeypatch):
+    x, y = torch.eye(64)[:40], np.arange(40) % 10
+    drawn = np.repeat(np.arange(10), 30)
+    monkeypatch.setattr(d, "reconstruct", lambda model, x: x[None] / 4)
+    found = d.residuals(None, x, y, drawn)
+    rows = found.argmax(1).numpy()
+    assert torch.equal(found, 0.75 * x[rows])
+    assert np.array_equal(y[rows], drawn)
+    assert set(rows) == set(range(40))

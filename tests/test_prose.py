@@ -69,7 +69,7 @@ def test_the_notebook_is_short(notebook):
     lengths = [code_lines(cell) for cell in code]
     assert len(notebook.cells) <= 130
     assert sum(lengths) <= 1800
-    assert median(lengths) <= 12
+    assert median(lengths) <= 15
     assert max(lengths) <= 45
     assert len(" ".join(texts + captions(notebook)).split()) <= 5000
 
@@ -94,7 +94,8 @@ def test_readings_are_short_and_state_at_most_four_things(notebook):
         if "claim" in tags(cell):
             shown = [o.data.get("text/markdown", "") for o in cell.outputs
                      if "data" in o]
-            read = [x for x in shown if "**Figure" not in x and "| :" not in x]
+            other = ("**Figure", "| :", "**Expected, but wrong")
+            read = [x for x in shown if not any(o in x for o in other)]
             claims = [o.metadata["claims"] for o in cell.outputs
                       if "claims" in o.metadata]
             assert len(claims) == 1 and 1 <= len(claims[0]) <= 4, cell.source

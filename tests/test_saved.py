@@ -48,9 +48,9 @@ AT_LEAST = {
     "task3.2.synthetic_accuracy": 0.93,
     "task3.4.synthetic_accuracy": 0.96,
     "task3.8.synthetic_accuracy": 0.97,
-    "task3.2.train_on_synthetic_accuracy": 0.85,
-    "task3.4.train_on_synthetic_accuracy": 0.93,
-    "task3.8.train_on_synthetic_accuracy": 0.955,
+    "task3.2.train_on_synthetic_accuracy": 0.95,
+    "task3.4.train_on_synthetic_accuracy": 0.96,
+    "task3.8.train_on_synthetic_accuracy": 0.969,
 }
 
 
