@@ -7,6 +7,12 @@ IN_VENV = "$(VENV)/bin/python"
 HANDIN = $(IN_VENV) export/handin.py
 ENVIRONMENT = $(PYTHON) export/environment.py "$(VENV)" requirements.txt
 
+# Freed memory stays in the process, in large pages: training asks for it again.
+export MALLOC_MMAP_THRESHOLD_ ?= 33554432
+export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
+export MALLOC_TOP_PAD_ ?= 67108864
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
 .PHONY: all env python run verify html zip lab test bench mutations env-test lint clean help
 .NOTPARALLEL:
 

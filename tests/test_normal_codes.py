@@ -180,7 +180,7 @@ def test_the_mmd_pulls_the_codes_to_the_normal(d, options):
     x, models = d.moons(600, 0.1, 0), resnets(d, 2)
     before = d.mmd2_to_normal(d.encode(models, x))
     d.train_mmd_autoencoder(models, x, epochs=40, lr=5e-3, weight=10.0,
-                            schedule="one-cycle", **options)
+                            schedule="warm-up", **options)
     after = d.mmd2_to_normal(d.encode(models, x))
     assert (after < before / 4).all()
     assert (d.mse(models, x) < 0.02).all()

@@ -69,7 +69,7 @@ def test_the_notebook_is_short(notebook):
     lengths = [code_lines(cell) for cell in code]
     assert len(notebook.cells) <= 130
     assert sum(lengths) <= 1800
-    assert median(lengths) <= 15
+    assert median(lengths) <= 12
     assert max(lengths) <= 45
     assert len(" ".join(texts + captions(notebook)).split()) <= 5000
 
