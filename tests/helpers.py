@@ -30,8 +30,7 @@ def built(architecture, *sizes, count, seed=0):
 
 def autoencoders(d, count, *sizes, seed=0):
     """Build small autoencoders, by default with a bottleneck of one."""
-    return built(d.Autoencoder, *(sizes or (2, 1, 8, 2)), count=count,
-                 seed=seed)
+    return built(d.Autoencoder, *(sizes or (2, 1, 8, 2)), count=count, seed=seed)
 
 
 def resnets(d, count, seed=0):
@@ -53,8 +52,7 @@ def refused(d, name, value, words, train, **others):
     """Check that training names a bad argument and changes nothing."""
     models = resnets(d, 2)
     good = {"models": models, "x_train": d.moons(20, 0.1, 0), "epochs": 1}
-    with pytest.raises((TypeError, ValueError),
-                       match=f"(?s){name} .*{re.escape(words)}"):
+    with pytest.raises((TypeError, ValueError), match=f"(?s){name} .*{re.escape(words)}"):
         getattr(d, train)(**good | others | {name: value})
     for model, start in zip(models, resnets(d, 2), strict=True):
         assert distance(model, start) == 0

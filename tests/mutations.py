@@ -65,6 +65,7 @@ MUTATIONS = {  # the definition that is broken, its old and its new text
                                          "if closed_form:", "if False:"),
     "forget one arc": ("distance_to_arcs", "minimum", "maximum"),
     "move the line of 'off the moons'": ("off_moons", "> 0.3", "> 0.25"),
+    "keep the worse of two runs": ("restart_torn", "min(models[k]", "max(models[k]"),
     "lump after lump": ("sample_codes", "codes[order]", "codes"),
     "mixtures of all digits": ("sample_digits", "codes[y == c]",
                                "codes[y >= 0]"),

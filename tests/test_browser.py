@@ -184,9 +184,7 @@ def picture_boxes(sheet):
     def note(operator, operands, matrix, _):
         if operator == b"Do" and names[operands[0]]["/Subtype"] == "/Image":
             a, _, _, d, x, y = matrix
-            boxes.append(
-                (min(x, x + a), min(y, y + d), max(x, x + a), max(y, y + d))
-            )
+            boxes.append((min(x, x + a), min(y, y + d), max(x, x + a), max(y, y + d)))
 
     sheet.extract_text(visitor_operand_before=note)
     return boxes

@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import re
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -116,8 +117,7 @@ def test_a_list_gives_each_model_what_it_gets_alone(d, options):
     together, alone = autoencoders(d, 3), autoencoders(d, 3)
     d.train_autoencoder(together, x, **options)
     for k, model in enumerate(alone):
-        d.train_autoencoder(
-            model, x, **options | {"seed": options["seed"] + k})
+        d.train_autoencoder(model, x, **options | {"seed": options["seed"] + k})
         assert distance(model, together[k]) < FAR
     for model, start in zip(together, autoencoders(d, 3), strict=True):
         assert distance(model, start) > 100 * FAR
@@ -308,8 +308,7 @@ def test_arc_error_is_the_known_one(d, noise, error):
 
 def test_distance_to_arcs_against_a_dense_sample_of_them(d):
     t = np.linspace(0, np.pi, 20_001)
-    arcs = np.concatenate(
-        [np.c_[np.cos(t), np.sin(t)], np.c_[1 - np.cos(t), 0.5 - np.sin(t)]])
+    arcs = np.r_[np.c_[np.cos(t), np.sin(t)], np.c_[1 - np.cos(t), 0.5 - np.sin(t)]]
     x = 3 * torch.rand(300, 2, generator=torch.Generator().manual_seed(0)) - 1
     brute = np.linalg.norm(x.numpy()[:, None] - arcs[None], axis=2).min(1)
     assert np.allclose(d.distance_to_arcs(x), brute, atol=1e-3)
@@ -320,6 +319,31 @@ def test_points_without_noise_lie_on_the_arcs(d):
     assert d.distance_to_arcs(x).max() < 1e-5
     _, moon = make_moons(501, noise=0.0, random_state=0)
     assert np.array_equal(d.on_lower(x), moon)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_torn_runs_start_again_and_the_better_one_is_kept(d, monkeypatch, shared):
+    """Errors of 1 and 1.5 times the arc error: only the latter is torn."""
+    x = d.moons(400, 0.1, 0)
+    arc, asked = d.arc_error(x), []
+
+    def run(error):
+        return SimpleNamespace(error=error * arc)
+
+    def fit(x_train, architecture, *, count, seed, **setting):
+        asked.append((len(x_train), count, seed, setting))
+        return [run(1.2), run(1.6)]
+
+    for name, value in {"BEST": {"epochs": 7}, "fit": fit, "mse": lambda models, x: torch.tensor(
+            [m.error for m in (models if isinstance(models, list) else [models])])}.items():
+        monkeypatch.setattr(d, name, value, raising=False)
+    x_train = x if shared else x.expand(3, 400, 2)
+    kept, torn = d.restart_torn([run(1.0), run(1.5), run(1.5)], x_train)
+    assert torn == 2
+    assert [m.error / arc for m in kept] == pytest.approx([1.0, 1.2, 1.5])
+    assert asked == [(400 if shared else 2, 2, d.SEEDS, {"epochs": 7})]
+    assert d.restart_torn([run(1.0)], x) == ([run(1.0)], 0)
+    assert len(asked) == 1
 
 
 def test_curve_follows_the_quantiles_of_the_codes(d):
@@ -380,8 +404,8 @@ def test_tables_and_ranges_as_text(d, shown):
 
 
 def test_a_claim_holds_strictly_between_its_thresholds(d):
-    found = [d.claim("sentence", value, above=1, below=np.float64(2))
-             for value in (torch.tensor(1.5), np.float32(1), 2, math.nan)]
+    values = torch.tensor(1.5), np.float32(1), 2, math.nan
+    found = [d.claim("sentence", value, above=1, below=np.float64(2)) for value in values]
     assert [claim["holds"] for claim in found] == [True, False, False, False]
     assert found[0] == {"sentence": "sentence", "value": 1.5, "holds": True,
                         "threshold": "above 1 and below 2"}

@@ -70,9 +70,7 @@ def test_what_is_pinned_is_installed():
 
 
 @pytest.mark.parametrize("found", ["2.5.1", "missing", "1.13.0+cu117"])
-def test_the_first_code_cell_names_what_is_too_old(
-    notebook, monkeypatch, found
-):
+def test_the_first_code_cell_names_what_is_too_old(notebook, monkeypatch, found):
     def pretended(name):
         if name != "torch":
             return "99.0"

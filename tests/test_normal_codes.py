@@ -102,8 +102,7 @@ def test_bandwidths_that_the_sheet_does_not_allow(d, bandwidths):
     ([[1.0, 2], [3, 4]], [[1.0], [2]], "(2, 1)"),
     (np.ones((0, 2)), np.ones((3, 2)), "(0, 2)"), ("ab", "cd", "numbers")])
 def test_sets_that_cannot_be_compared_are_refused(d, x, y, words):
-    with pytest.raises((TypeError, ValueError),
-                       match=f"x.*y.*{re.escape(words)}"):
+    with pytest.raises((TypeError, ValueError), match=f"x.*y.*{re.escape(words)}"):
         d.mmd2(x, y)
 
 

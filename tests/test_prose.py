@@ -45,9 +45,7 @@ def test_no_number_is_typed_into_the_text(notebook):
     assert [n for text in texts for n in numbers(text)] == []
 
 
-@pytest.mark.parametrize(
-    "number", ["0.98", "97.3 %", "12%", "1.2345", "11", "10,000", "2024"]
-)
+@pytest.mark.parametrize("number", ["0.98", "97.3 %", "12%", "1.2345", "11", "10,000", "2024"])
 def test_a_typed_number_is_found(number):
     assert numbers(f"It is {number} here.") == [number]
     assert numbers(f"About {number}.") == [number]
@@ -77,8 +75,7 @@ def test_the_notebook_is_short(notebook):
 def test_the_first_figure_comes_first(notebook):
     words = lines = 0
     for cell in notebook.cells:
-        if any("image/png" in o.get("data", {})
-               for o in cell.get("outputs", [])):
+        if any("image/png" in o.get("data", {}) for o in cell.get("outputs", [])):
             break
         hidden = cell.metadata.get("jupyter", {}).get("source_hidden")
         if cell.cell_type == "markdown":
@@ -92,11 +89,9 @@ def test_the_first_figure_comes_first(notebook):
 def test_readings_are_short_and_state_at_most_four_things(notebook):
     for cell in code_cells(notebook):
         if "claim" in tags(cell):
-            shown = [o.data.get("text/markdown", "") for o in cell.outputs
-                     if "data" in o]
+            shown = [o.data.get("text/markdown", "") for o in cell.outputs if "data" in o]
             other = ("**Figure", "| :", "**Expected, but wrong")
             read = [x for x in shown if not any(o in x for o in other)]
-            claims = [o.metadata["claims"] for o in cell.outputs
-                      if "claims" in o.metadata]
+            claims = [o.metadata["claims"] for o in cell.outputs if "claims" in o.metadata]
             assert len(claims) == 1 and 1 <= len(claims[0]) <= 4, cell.source
             assert len(re.findall(r"\S*[A-Za-z]\S*", " ".join(read))) <= 90

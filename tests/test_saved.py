@@ -103,8 +103,7 @@ def test_no_progress_bar_address_or_path_is_left(notebook):
     for output in (o for cell in code_cells(notebook) for o in cell.outputs):
         shown = {k: v for k, v in output.items() if k != "data"}
         shown |= output.get("data", {})
-        text = "".join(f"{kind} {text}" for kind, text in shown.items()
-                       if kind != "image/png")
+        text = "".join(f"{kind} {text}" for kind, text in shown.items() if kind != "image/png")
         assert not re.search(residue, text), text[:300]
 
 
@@ -126,8 +125,7 @@ def test_folding_says_the_same_to_jupyter_and_colab(notebook):
         assert hidden == (cell.metadata.get("cellView") == "form")
         assert hidden == cell.source.startswith("# @title "), cell.source
     assert folded
-    closed = [c for c in notebook.cells
-              if c.metadata.get("jp-MarkdownHeadingCollapsed")]
+    closed = [c for c in notebook.cells if c.metadata.get("jp-MarkdownHeadingCollapsed")]
     assert closed and all(c.source.startswith("#") for c in closed)
 
 
