@@ -42,7 +42,7 @@ KNOBS = {  # each row of "Changing it" in the README: cell, then what for what
     "t1-grid": {"(8, 32, 128), (1, 2, 3, 4)": "(8, 64), (1, 3)"},
     "t1-rates": {"1e-2, 3e-2": "1e-2", "5, 15, 50, 150": "5, 20, 60"},
     "t1-size": {"3000, 10_000": "3000"},
-    "t1-finalists": {"128": "96", "(4, 2e-3)": "(2, 5e-3)"},
+    "t1-finalists": {"128": "96", "(2e-3, 4e-3)": "(2e-3, 5e-3)"},
     "t2-base": {"doubling(0.002)": "doubling(0.004, 5)", "1.0": "2.0"},
     "t2-weights": {"\"ResNet, sampled\": RESNET": "\"ResNet, sampled\": RESNET | {\"blocks\": 3}"},
     "t2-long": {"\"epochs\": 30": "\"epochs\": 20"},
@@ -50,7 +50,7 @@ KNOBS = {  # each row of "Changing it" in the README: cell, then what for what
     "t2-two-scales": {"0.0003": "0.001, 5"},
     "t3-sweep": {"128": "96"},
     "t3-models": {"192": "96", "288": "100"},
-    "t3-plane": {"(5, 10, 15, 20, 30)": "(5, 12)"},
+    "t3-plane": {"(5, 10, 15, 20)": "(5, 12)"},
     "t3-labelled": {"COMPONENTS = 8": "COMPONENTS = 3"},
 }
 
