@@ -322,28 +322,30 @@ def test_points_without_noise_lie_on_the_arcs(d):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_torn_runs_start_again_and_the_better_one_is_kept(d, monkeypatch, shared):
+def test_torn_runs_start_again_and_the_best_is_kept(d, monkeypatch, shared):
     """Errors of 1 and 1.5 times the arc error: only the latter is torn."""
     x = d.moons(400, 0.1, 0)
-    arc, asked = d.arc_error(x), []
+    arc, asked, seeds = d.arc_error(x), [], []
 
     def run(error):
         return SimpleNamespace(error=error * arc)
 
     def fit(x_train, architecture, *, count, seed, **setting):
-        asked.append((len(x_train), count, seed, setting))
-        return [run(1.2), run(1.6)]
+        asked.append((len(x_train), count, setting))
+        seeds.append(seed)
+        return [run(error) for error in ((1.2, 1.0), (1.3,), (1.4,))[len(asked) - 1]]
 
     for name, value in {"BEST": {"epochs": 7}, "fit": fit, "mse": lambda models, x: torch.tensor(
             [m.error for m in (models if isinstance(models, list) else [models])])}.items():
         monkeypatch.setattr(d, name, value, raising=False)
     x_train = x if shared else x.expand(3, 400, 2)
     kept, torn = d.restart_torn([run(1.0), run(1.5), run(1.5)], x_train)
-    assert torn == 2
-    assert [m.error / arc for m in kept] == pytest.approx([1.0, 1.2, 1.5])
-    assert asked == [(400 if shared else 2, 2, d.SEEDS, {"epochs": 7})]
+    assert torn == 4
+    assert [m.error / arc for m in kept] == pytest.approx([1.0, 1.2, 1.0])
+    assert asked == [(400 if shared else n, n, {"epochs": 7}) for n in (2, 1, 1)]
+    assert len({*seeds}) == 3
     assert d.restart_torn([run(1.0)], x) == ([run(1.0)], 0)
-    assert len(asked) == 1
+    assert len(asked) == 3
 
 
 def test_curve_follows_the_quantiles_of_the_codes(d):
