@@ -517,6 +517,8 @@ def export_saved():
         page = export(notebook)
         write_whole({PAGE: page})
     print(f"{PAGE.name}: {size(page)}")
+    if is_changed(notebook):
+        print(f"It shows old results: {NOTEBOOK.name} was changed since it was run.")
 
 
 # Zip
@@ -550,13 +552,11 @@ def check_executed(notebook):
 
 def check_results(notebook):
     """Refuse results that are not of this code, or whose text is wrong."""
-    code = code_cells(notebook)
-    run = last_run(notebook)
-    if run and run["sources"] != source_hash(code):
+    if is_changed(notebook):
         raise HandinError(
             f"{NOTEBOOK.name} was changed since it was run: run it again."
         )
-    if any("claim" in tags(c) for c in code) and not claims(notebook):
+    if any("claim" in tags(c) for c in code_cells(notebook)) and not claims(notebook):
         raise HandinError(
             "No statement was checked: this was a run with QUICK=1."
         )
@@ -571,6 +571,12 @@ def last_run(notebook):
         if "timing" in tags(cell):
             return next(iter(recorded(cell, "run")), None)
     return None
+
+
+def is_changed(notebook):
+    """Return whether the code is another than that of the last run."""
+    run = last_run(notebook)
+    return bool(run) and run["sources"] != source_hash(code_cells(notebook))
 
 
 def source_hash(code):

@@ -280,6 +280,7 @@ def test_zip_reports_what_is_easily_forgotten(project):
     notebook.cells[-1].source += "  # not before the times"
     nbformat.write(notebook, project / NOTEBOOK)
     assert "names" not in handin(project, "zip").stdout
+    assert "old results" not in handin(project, "html").stdout
     notebook.cells[1].source += "x = 3"
     nbformat.write(notebook, project / NOTEBOOK)
     before = contents(project)
@@ -287,6 +288,7 @@ def test_zip_reports_what_is_easily_forgotten(project):
     assert done.returncode == 1
     assert "was changed since it was run: run it again" in done.stderr
     assert contents(project) == before
+    assert "It shows old results" in handin(project, "html").stdout
 
 
 def test_line_ends_of_windows_change_nothing(project):
