@@ -145,14 +145,14 @@ def test_training_is_deterministic_and_depends_on_the_seed(d):
 @pytest.mark.parametrize("schedule, first, last", [
     ("constant", 1, (0.3, 3)), ("cosine", 1, (0, 0.05)),
     ("warm-up", 0.1666, (0, 0.05))])
-def test_schedules_reach_the_training(d, schedule, first, last):
+def test_schedules_reach_the_training(d, monkeypatch, schedule, first, last):
     """The first step of Adam moves each weight by the rate itself."""
     model, = autoencoders(d, 1)
     places = [weights_of(model)]
-    d.train_autoencoder(
-        model, d.moons(60, 0.1, 0), epochs=30, lr=1e-3, batch_size=60,
-        schedule=schedule, on_epoch=lambda epoch, net: places.append(
-            weights_of(net)))
+    monkeypatch.setattr(d, "unstack", lambda net, models: places.append(
+        weights_of(net)))
+    d.train_autoencoder(model, d.moons(60, 0.1, 0), epochs=30, lr=1e-3,
+                        batch_size=60, schedule=schedule)
     steps = torch.stack(places).diff(dim=0).abs().amax(1) / 1e-3
     assert steps[0] == pytest.approx(first, rel=0.01)
     assert last[0] <= steps[-1] < last[1]
@@ -232,14 +232,19 @@ def test_points_that_fit_no_model_are_refused(d, function, name, size):
     lambda codes: codes.sum((1, 2)) * math.nan,
     lambda codes: (0 * codes).abs().sqrt().sum((1, 2))],
     ids=["the loss", "only its gradient"])
-def test_divergence_names_the_epoch_and_keeps_finite_weights(d, explode):
-    models, kept = autoencoders(d, 2), []
+def test_divergence_names_the_epoch_and_keeps_finite_weights(
+        d, monkeypatch, explode):
+    models, kept, unstack = autoencoders(d, 2), [], d.unstack
+
+    def record(net, models):
+        unstack(net, models)
+        kept.append([w.detach().clone() for w in net.parameters()])
+
+    monkeypatch.setattr(d, "unstack", record)
     with pytest.raises(FloatingPointError, match="epoch 4"):
         d.train_autoencoder(
             models, d.moons(100, 0.1, 0), epochs=9,
-            penalty=lambda codes, _: explode(codes) if len(kept) == 3 else 0,
-            on_epoch=lambda epoch, net: kept.append(
-                [w.detach().clone() for w in net.parameters()]))
+            penalty=lambda codes, _: explode(codes) if len(kept) == 3 else 0)
     for k, model in enumerate(models):
         for own, last in zip(model.parameters(), kept[-1], strict=True):
             assert torch.equal(own, last[k])
@@ -335,16 +340,17 @@ def test_torn_runs_start_again_and_the_best_is_kept(d, monkeypatch, shared):
         seeds.append(seed)
         return [run(error) for error in ((1.2, 1.0), (1.3,), (1.4,))[len(asked) - 1]]
 
-    for name, value in {"BEST": {"epochs": 7}, "fit": fit, "mse": lambda models, x: torch.tensor(
+    for name, value in {"fit": fit, "mse": lambda models, x: torch.tensor(
             [m.error for m in (models if isinstance(models, list) else [models])])}.items():
         monkeypatch.setattr(d, name, value, raising=False)
     x_train = x if shared else x.expand(3, 400, 2)
-    kept, torn = d.restart_torn([run(1.0), run(1.5), run(1.5)], x_train)
+    kept, torn = d.restart_torn([run(1.0), run(1.5), run(1.5)], x_train,
+                                {"epochs": 7})
     assert torn == 4
     assert [m.error / arc for m in kept] == pytest.approx([1.0, 1.2, 1.0])
     assert asked == [(400 if shared else n, n, {"epochs": 7}) for n in (2, 1, 1)]
     assert len({*seeds}) == 3
-    assert d.restart_torn([run(1.0)], x) == ([run(1.0)], 0)
+    assert d.restart_torn([run(1.0)], x, {}) == ([run(1.0)], 0)
     assert len(asked) == 3
 
 
@@ -356,15 +362,6 @@ def test_curve_follows_the_quantiles_of_the_codes(d):
         levels = np.linspace(0.0005, 0.9995, 9)
         codes = np.quantile(d.encode(model, x)[0], levels, axis=0)
         assert np.allclose(curves[k], d.decode(model, codes)[0], atol=1e-5)
-
-
-def test_curve_length_counts_the_way_between_the_moons(d):
-    t = torch.linspace(0, math.pi, 2000)
-    upper = torch.stack([t.cos(), t.sin()], 1)
-    both = torch.cat([upper, torch.tensor([1, 0.5]) - upper])
-    found = d.curve_length(torch.stack([both, 0.5 * both]))
-    assert found.tolist() == pytest.approx(
-        [2 * math.pi + 1.25**0.5, math.pi + 1.25**0.5 / 2], rel=1e-3)
 
 
 def test_mixture_with_the_smallest_bic_finds_the_clusters(d):
@@ -441,11 +438,11 @@ def test_answers_link_to_their_figure(d, monkeypatch):
     monkeypatch.setattr(d, "ANSWERS", {}, raising=False)
     for figure in (4, 5):  # run again, a cell sets its row again
         d.answer("1.2 repeats", """Yes,
-            they do.""", "0.1", figure=figure)
-    d.answer("1.3 samples", "No.", "0.2", "0.3")
+            they do.""", "0.1", "", figure)
+    d.answer("1.3 samples", "No.", "0.2", "0.3", "[2.1](#2.1)")
     assert [*d.ANSWERS.values()] == [
         ["1.2 repeats", "Yes, they do.", "0.1", "", "[5](#figure-5)"],
-        ["1.3 samples", "No.", "0.2", "0.3", ""]]
+        ["1.3 samples", "No.", "0.2", "0.3", "[2.1](#2.1)"]]
 
 
 def test_figures_are_shown_with_title_caption_and_alt(d, shown):

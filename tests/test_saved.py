@@ -129,19 +129,28 @@ def test_folding_says_the_same_to_jupyter_and_colab(notebook):
     assert closed and all(c.source.startswith("#") for c in closed)
 
 
-def test_no_two_data_sets_share_a_seed(notebook, definitions):
-    (knobs,) = (c for c in notebook.cells if "parameters" in tags(c))
+@pytest.mark.parametrize("knob, wrong, error", [
+    ("SEEDS", 0, ValueError), ("TREES", 2.5, ValueError),
+    ("ASKED", [2, 4], ValueError), ("ASKED", (2, 2, 8), ValueError),
+    ("ASKED", (2, 40), ValueError), ("TEST_SEED", 2, AssertionError)])
+def test_a_wrong_knob_is_named_at_once(
+        notebook, definitions, knob, wrong, error):
+    knobs, data = (next(c.source for c in notebook.cells if c.id == name)
+                   for name in ("parameters", "t1-data"))
     names = dict(vars(definitions))
-    exec(knobs.source, names)
-    seeds = [names[n] for n in ("TRAIN_SEED", "VAL_SEED", "TEST_SEED")]
-    assert len(set(seeds)) == 3
+    exec(knobs, names)
+    what = "seeds" if error is AssertionError else (
+        f"{knob} must be .* not {re.escape(repr(wrong))}")
+    with pytest.raises(error, match=what):
+        exec(data, names | {knob: wrong})
 
 
 def test_definitions_are_quick_and_quiet(notebook):
     cells = [c for c in notebook.cells if "definitions" in tags(c)]
     assert [c.id for c in cells if c.outputs] == []
     sources = [c.source for c in cells]
-    done = call([sys.executable, "-c", "\n\n".join(sources)], NOTEBOOK.parent)
+    done = call([sys.executable, "-c", "\n\n".join(
+        [*sources, "assert not TRAINED"])], NOTEBOOK.parent)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
