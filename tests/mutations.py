@@ -48,7 +48,7 @@ MUTATIONS = {  # the definition that is broken, its old and its new text
                                     "* targets.shape[2] / n", "/ steps"),
     "keep weights that are not finite": ("require_finite",
                                          "*net.parameters()", ""),
-    "train more in a quick run": ("fit", "(20 if", "(10 if"),
+    "train more in a quick run": ("fit", "epochs / 20", "epochs / 10"),
     "keep tiny numbers": ("", "set_flush_denormal(True)",
                           "set_flush_denormal(False)"),
     "count the diagonal": ("mean_within", "- same", ""),

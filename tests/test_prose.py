@@ -5,6 +5,7 @@ from statistics import median
 
 import pytest
 from conftest import code_cells, tags
+from mutations import MUTATIONS, broken
 
 NOT_TEXT = re.compile(
     r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\\begin.*?\\end|<[^>]*>"
@@ -59,6 +60,11 @@ def test_what_is_no_result_is_no_defect():
         "\n\n| `lr` | `0.001` |\n\n$$x = 12.5$$\n\n```\nx = 0.5\n```"
     )
     assert numbers(text) == []
+
+
+def test_each_mutation_finds_its_place(notebook):
+    for change in MUTATIONS.values():
+        broken(notebook, *change)
 
 
 def test_the_notebook_is_short(notebook):

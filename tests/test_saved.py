@@ -148,9 +148,8 @@ def test_a_wrong_knob_is_named_at_once(
 def test_definitions_are_quick_and_quiet(notebook):
     cells = [c for c in notebook.cells if "definitions" in tags(c)]
     assert [c.id for c in cells if c.outputs] == []
-    sources = [c.source for c in cells]
-    done = call([sys.executable, "-c", "\n\n".join(
-        [*sources, "assert not TRAINED"])], NOTEBOOK.parent)
+    sources = [*(c.source for c in cells), "assert not TRAINED"]
+    done = call([sys.executable, "-c", "\n\n".join(sources)], NOTEBOOK.parent)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
