@@ -88,8 +88,7 @@ def test_the_first_figure_comes_first(notebook):
             words += len(cell.source.split())
         elif not hidden:
             lines += code_lines(cell)
-    assert words <= 150
-    assert lines == 0
+    assert words <= 150 and lines == 0
 
 
 def test_readings_are_short_and_state_at_most_four_things(notebook):
