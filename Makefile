@@ -7,13 +7,7 @@ IN_VENV = "$(VENV)/bin/python"
 HANDIN = $(IN_VENV) export/handin.py
 ENVIRONMENT = $(PYTHON) export/environment.py "$(VENV)" requirements.txt
 
-# Freed memory stays in the process, in large pages: training asks for it again.
-export MALLOC_MMAP_THRESHOLD_ ?= 33554432
-export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
-export MALLOC_TOP_PAD_ ?= 67108864
-export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
-
-.PHONY: all env python run verify html zip lab test bench mutations env-test lint clean help
+.PHONY: all env python run verify html zip lab test bench mutations env-test lint lock clean help
 .NOTPARALLEL:
 
 all: env  ## environment, run, HTML and zip (what plain 'make' does)
@@ -26,10 +20,10 @@ env: python  ## create or update the Python environment
 run: env  ## execute the notebook in place (QUICK=1: small, into build/)
 	@$(HANDIN) run
 
-verify: env  ## execute again, save nothing, and compare with what is saved
+verify: env  ## execute again, with nothing kept, and compare with what is saved
 	@$(HANDIN) verify
 
-html: env  ## export the saved notebook, without running it
+html: env  ## export the saved notebook, without running it (no quick run)
 	@$(HANDIN) html
 
 zip: env  ## export, check and pack the saved notebook, without running it
@@ -52,9 +46,19 @@ mutations: env-test  ## break the functions on purpose: do the tests notice?
 lint: env-test  ## check the style of the notebook and of the other code
 	@$(IN_VENV) -m ruff check
 
-clean:  ## remove the zip, build output and caches
-	@rm -rf build ex02.zip .*.tmp .pytest_cache .ruff_cache .hypothesis
-	@find export tests -name __pycache__ -prune -exec rm -rf {} +
+# Without what torch's builds for GPUs need: they pin it, and others have no use for it.
+lock: python  ## pin again what the requirements need (constraints.txt)
+	@$(PYTHON) export/environment.py build/uv tests/requirements-lock.txt
+	@cp constraints.txt build/uv/constraints.txt
+	@build/uv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
+	    --no-annotate --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command 'make lock' --output-file build/uv/constraints.txt \
+	    requirements.txt tests/requirements.txt tests/requirements-lab.txt \
+	    tests/requirements-bench.txt
+	@grep -Ev '^(cuda|nvidia|triton)' build/uv/constraints.txt > constraints.txt
+
+clean: python  ## remove the zip, build output, kept trainings and caches
+	@$(PYTHON) export/clean.py
 
 help:  ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*  ## /\1  /p' Makefile | expand -t 2
@@ -64,5 +68,5 @@ env-test: python
 
 python:
 	@$(PYTHON) -c '' 2>/dev/null || { echo "Python ('$(PYTHON)') was not \
-	found: install Python 3.10 or newer, or name it with \
+	found: install Python 3.11 or newer, or name it with \
 	'make PYTHON=...'." >&2; exit 1; }

@@ -2,7 +2,7 @@
 
 ``run`` executes the notebook in place, ``verify`` elsewhere, to compare;
 ``html`` exports what is saved, ``zip`` exports, checks and packs it.  What
-is saved changes only when everything went well, and then all at once.
+is saved changes only when everything went well, each file as a whole.
 """
 
 import argparse
@@ -13,12 +13,15 @@ import io
 import os
 import platform
 import re
+import shutil
 import signal
+import stat
 import sys
 import tempfile
 import time
 import zipfile
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import nbformat
@@ -46,7 +49,10 @@ NOTEBOOK = PROJECT / "autoencoders.ipynb"
 PAGE = PROJECT / "autoencoders.html"
 ARCHIVE = PROJECT / "ex02.zip"
 BUILD = PROJECT / "build"
+RAN = BUILD / NOTEBOOK.name  # a quick run, or what ran before one failed
+LOCK = BUILD / "run.lock"
 
+SOME_DATE = datetime(2020, 1, 1)  # in the zip, of a run that has none
 ARCHIVE_LIMIT = 10 * 2**20  # bytes that the submission page accepts
 FOREIGN = (
     r"<(script|link|iframe|object|embed)\b[^>]*"
@@ -55,7 +61,7 @@ FOREIGN = (
 NUMBERED = {"align", "alignat", "equation", "gather", "multline"}
 MUST_SHOW = {"summary", "timing"}  # tags of cells that need an output
 PLACEHOLDER = "please fill in"  # stands for the names in the first cell
-KEPT = {  # what a run leaves of the metadata of a cell
+LEFT = {  # what a run leaves of the metadata of a cell
     "tags",
     "id",
     "cellView",
@@ -67,11 +73,18 @@ class HandinError(Exception):
     """A reason to stop, in one sentence for the user."""
 
 
+class OlderFileError(HandinError):
+    """A file that could not follow one that was written before it."""
+
+
 # Files
 
 
 def read_notebook(path):
-    """Return the notebook in a file as its bytes and as a tree."""
+    """Return the notebook in a file as its bytes and as a tree.
+
+    A progress bar that JupyterLab saved is no result, and left out of the tree.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -83,6 +96,9 @@ def read_notebook(path):
         nbformat.validate(notebook)
         if not notebook.cells:
             raise ValueError("it has no cells")
+        for cell in notebook.cells:
+            if "outputs" in cell:
+                cell.outputs = [o for o in cell.outputs if not is_bar(o)]
     except Exception as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise HandinError(
@@ -92,9 +108,11 @@ def read_notebook(path):
 
 
 def write_whole(files):
-    """Write ``{path: bytes}``: all new, or, if that fails, all as before."""
+    """Write ``{path: bytes}``, one after the other, each as a whole.
+
+    Nothing is replaced before all is on the disk.
+    """
     temporary = {path: path.with_name(f".{path.name}.tmp") for path in files}
-    before = {path: path.read_bytes() for path in files if path.exists()}
     replaced = []
     try:
         for path, data in files.items():
@@ -104,23 +122,24 @@ def write_whole(files):
                 os.fsync(file.fileno())
         for path in files:
             os.replace(temporary[path], path)
-            replaced.append(path)
-    except BaseException:
-        for path in replaced:
-            path.unlink()
-            if path in before:
-                path.write_bytes(before[path])
+            replaced.append(path.name)
+    except OSError as error:
+        if replaced:
+            raise OlderFileError(
+                f"{path.name} is older than {', '.join(replaced)}, as it could "
+                f"not be replaced: {error}. 'make zip' makes it again."
+            ) from error
+        raise
+    finally:
         for path in temporary.values():
             path.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager
-def locked(target):
+def locked():
     """Keep other runs away from what is saved; wait for one at work."""
     BUILD.mkdir(exist_ok=True)
-    kind = "quick" if BUILD in target.parents else "full"
-    lock = FileLock(BUILD / f"{kind}.lock")
+    lock = FileLock(LOCK)
     try:
         held = lock.acquire(blocking=False)
     except Timeout:
@@ -148,6 +167,11 @@ def recorded(cell, key):
     """Return what the outputs of a cell carry under a key, in a list."""
     found = (o.get("metadata", {}) for o in cell.get("outputs", []))
     return [metadata[key] for metadata in found if key in metadata]
+
+
+def is_bar(output):
+    """Tell whether an output, or the content of a message, is a progress bar."""
+    return bool(output.get("metadata", {}).get("bar"))
 
 
 def describe(notebook, cell):
@@ -186,9 +210,17 @@ class Terminal:
         """Write a line of its own."""
         self.write(("\n" if self.line_is_open else "") + text + "\n")
 
+    def bar(self, text):
+        """Write a bar over the one before it; an empty text wipes it away."""
+        if self.live:
+            width = shutil.get_terminal_size().columns - 1
+            text = " ".join(text.split("\n"))[:width]
+            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+            self.line_is_open = bool(text)
+
 
 class Runner(ExecutePreprocessor):
-    """Execute a notebook; stderr goes to the terminal and is not saved."""
+    """Execute a notebook; stderr and bars go to the terminal, and are not saved."""
 
     def __init__(self):
         super().__init__(
@@ -201,6 +233,8 @@ class Runner(ExecutePreprocessor):
         )
         self.terminal = Terminal()
         self.current = None
+        self.bars = set()  # ids of displays
+        self.warnings = {}  # what a cell wrote to stderr, by its place
 
     def create_kernel_manager(self):
         """Use this Python, whatever kernels are installed elsewhere."""
@@ -216,19 +250,43 @@ class Runner(ExecutePreprocessor):
             f"{first_line(cell)}"
         )
 
+    def process_message(self, msg, cell, cell_index):
+        """Show a bar; let the rest go its way."""
+        content = msg["content"]
+        display_id = (content.get("transient") or {}).get("display_id")
+        if is_bar(content):
+            self.bars.add(display_id)
+        elif not display_id or display_id not in self.bars:
+            return super().process_message(msg, cell, cell_index)
+        self.terminal.bar(content["data"].get("text/plain", ""))
+        return None
+
     def output(self, outs, msg, display_id, cell_index):
         """Show stderr, save all the rest."""
         if msg["content"].get("name") == "stderr":
-            self.terminal.write(msg["content"]["text"])
+            text = msg["content"]["text"]
+            self.terminal.write(text)
+            self.warnings[cell_index] = self.warnings.get(cell_index, "") + text
             return None
         return super().output(outs, msg, display_id, cell_index)
+
+    def report_warnings(self):
+        """Say which cells wrote to stderr, as the notebook does not show it."""
+        for place, text in self.warnings.items():
+            text = re.sub(r"\r[^\n]*", "", strip_ansi(text)).strip()  # no bars
+            if text:
+                first = re.sub(r"^\S*:\d+: ", "", text.split("\n")[0])
+                print(
+                    f"A warning, which is not saved, of "
+                    f"{describe(self.nb, self.nb.cells[place])}: {first}"
+                )
 
 
 def clear(notebook):
     """Remove what earlier executions left in a notebook."""
     ClearOutputPreprocessor().preprocess(notebook, {})
     ClearMetadataPreprocessor(
-        preserve_cell_metadata_mask=KEPT,
+        preserve_cell_metadata_mask=LEFT,
         preserve_nb_metadata_mask={("colab", "collapsed_sections")},
     ).preprocess(notebook, {})
 
@@ -254,6 +312,13 @@ def execute(notebook):
             raise HandinError(
                 f"The kernel stopped at {where or 'its start'}: {error}."
             ) from error
+        finally:
+            finish(notebook)
+    runner.report_warnings()
+
+
+def finish(notebook):
+    """Give what was executed the form in which it is saved."""
     # Not before: an update of a display counts the outputs of its cell.
     CoalesceStreamsPreprocessor().preprocess(notebook, {})
     notebook.metadata["kernelspec"] = {
@@ -272,30 +337,49 @@ def execute(notebook):
 
 def executed_notebook():
     """Return where an executed notebook goes: with QUICK=1, build/."""
-    if os.environ.get("QUICK", "") in ("", "0"):
-        return NOTEBOOK
-    return BUILD / NOTEBOOK.name
+    return NOTEBOOK if os.environ.get("QUICK", "") in ("", "0") else RAN
 
 
 def run():
     """Execute the notebook in place; with QUICK=1 into build/."""
     target = executed_notebook()
     start = time.monotonic()
-    with locked(target):
+    with locked():
         before, notebook = read_notebook(NOTEBOOK)
-        execute(notebook)
-        after = (nbformat.writes(notebook) + "\n").encode()
-        reason = None
-        if target == NOTEBOOK and NOTEBOOK.read_bytes() != before:
-            reason = f"{NOTEBOOK.name} was edited while it ran."
-        elif target == NOTEBOOK:
-            reason = broken_claims(notebook)
-        if reason:
-            write_whole({BUILD / NOTEBOOK.name: after})
-            raise HandinError(f"What ran is in {BUILD.name}/. {reason}")
-        write_whole({target: after})
+        try:
+            execute(notebook)
+            if target == NOTEBOOK:
+                check_run(notebook, before)
+            write_whole({target: to_bytes(notebook)})
+        except BaseException as error:
+            keep(notebook, error)
+            raise
     minutes, seconds = divmod(round(time.monotonic() - start), 60)
     print(f"{target.relative_to(PROJECT)}: run in {minutes} min {seconds} s")
+
+
+def to_bytes(notebook):
+    """Return a notebook as it is written to its file."""
+    return (nbformat.writes(notebook) + "\n").encode()
+
+
+def check_run(notebook, before):
+    """Refuse to save a run whose results are not those of the notebook."""
+    if NOTEBOOK.read_bytes() != before:
+        raise HandinError(f"{NOTEBOOK.name} was edited while it ran.")
+    if is_quick(notebook):
+        raise HandinError("This was a quick run: QUICK is set in the notebook.")
+    broken = broken_claims(notebook)
+    if broken:
+        raise HandinError(broken)
+
+
+def keep(notebook, error):
+    """Keep what ran before an error, and say so in a note of the error."""
+    if any(cell.get("execution_count") for cell in notebook.cells):
+        with contextlib.suppress(OSError):  # a full disk: the error says it
+            write_whole({RAN: to_bytes(notebook)})
+            error.add_note(f"What ran is in {RAN.relative_to(PROJECT)}.")
 
 
 def claims(notebook):
@@ -319,10 +403,12 @@ def broken_claims(notebook):
 
 def verify():
     """Execute again what ``run`` left, save nothing, and compare the two."""
+    os.environ["KEPT"] = ""  # all is trained again
     source = executed_notebook()
-    _, saved = read_notebook(source)
-    _, again = read_notebook(source)
-    execute(again)
+    with locked():
+        _, saved = read_notebook(source)
+        _, again = read_notebook(source)
+        execute(again)
     if saved.metadata != again.metadata:
         print(f"Other metadata: {saved.metadata}, now {again.metadata}")
     different = [
@@ -512,13 +598,15 @@ def export(notebook):
 
 def export_saved():
     """Export the saved notebook."""
-    with locked(PAGE):
+    with locked():
         _, notebook = read_notebook(NOTEBOOK)
+        check_full(notebook)
         page = export(notebook)
         write_whole({PAGE: page})
     print(f"{PAGE.name}: {size(page)}")
-    if is_changed(notebook):
-        print(f"It shows old results: {NOTEBOOK.name} was changed since it was run.")
+    change = first_change(notebook)
+    if change:
+        print(f"It shows old results: {change}.")
 
 
 # Zip
@@ -552,17 +640,35 @@ def check_executed(notebook):
 
 def check_results(notebook):
     """Refuse results that are not of this code, or whose text is wrong."""
-    if is_changed(notebook):
+    check_full(notebook)
+    change = first_change(notebook)
+    if change:
         raise HandinError(
-            f"{NOTEBOOK.name} was changed since it was run: run it again."
+            f"{NOTEBOOK.name} was changed since it was run: {change}. "
+            "'make run' runs it again; what was trained before by the same code "
+            "is not trained again. (Text cells, with the names in the first, "
+            "can be changed without a run.)"
         )
     if any("claim" in tags(c) for c in code_cells(notebook)) and not claims(notebook):
-        raise HandinError(
-            "No statement was checked: this was a run with QUICK=1."
-        )
+        raise HandinError("No statement was checked.")
     broken = broken_claims(notebook)
     if broken:
         raise HandinError(broken)
+
+
+def check_full(notebook):
+    """Refuse to put a quick run in the place of a full one."""
+    if is_quick(notebook):
+        raise HandinError(
+            f"{NOTEBOOK.name} shows a quick run (QUICK=1), which is not handed "
+            "in: 'make run' runs it in full."
+        )
+
+
+def is_quick(notebook):
+    """Tell whether the notebook shows a run with QUICK=1."""
+    last = last_run(notebook)
+    return bool(last) and bool(last.get("quick"))
 
 
 def last_run(notebook):
@@ -573,29 +679,46 @@ def last_run(notebook):
     return None
 
 
-def is_changed(notebook):
-    """Return whether the code is another than that of the last run."""
-    run = last_run(notebook)
-    return bool(run) and run["sources"] != source_hash(code_cells(notebook))
-
-
-def source_hash(code):
-    """Return the SHA-256 of the code before the cell with the times."""
-    sources = [cell.source.rstrip() for cell in code]
+def first_change(notebook):
+    """Return what was changed first in the code since it was run, or nothing."""
+    last = last_run(notebook)
+    if not last:
+        return ""
+    code = code_cells(notebook)
     end = next(n for n, cell in enumerate(code) if "timing" in tags(cell))
-    return hashlib.sha256("\n\n".join(sources[:end]).encode()).hexdigest()
+    now = [hashlib.sha256(cell.source.rstrip().encode()).hexdigest() for cell in code[:end]]
+    changes = SequenceMatcher(None, last["sources"], now, autojunk=False).get_opcodes()
+    for kind, _, _, start, _ in changes:
+        if kind != "equal":
+            where = describe(notebook, code[start])
+            return {
+                "replace": f"{where} is another",
+                "insert": f"{where} is new",
+                "delete": f"what stood before {where} is gone",
+            }[kind]
+    return ""
 
 
-def pack(files):
+def pack(files, date):
     """Return a zip of ``{name: bytes}``, the same for the same input."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            member = zipfile.ZipInfo(name)
+            member = zipfile.ZipInfo(name, date.timetuple()[:6])
             member.compress_type = zipfile.ZIP_DEFLATED
-            member.external_attr = 0o644 << 16
+            member.create_system = 3  # which has modes; on Windows, too
+            member.external_attr = (stat.S_IFREG | 0o644) << 16
             archive.writestr(member, data)
     return buffer.getvalue()
+
+
+def run_ended(notebook):
+    """Return when the last run ended (UTC), or nothing."""
+    last = last_run(notebook)
+    if not last:
+        return None
+    ended = datetime.fromisoformat(last["finished"])
+    return ended.astimezone(UTC) if ended.tzinfo else ended.replace(tzinfo=UTC)
 
 
 def size(data):
@@ -605,13 +728,13 @@ def size(data):
 
 def pack_saved():
     """Export the saved notebook, check it and pack both."""
-    with locked(PAGE):
+    with locked():
         data, notebook = read_notebook(NOTEBOOK)
         check_executed(notebook)
         check_results(notebook)
         page = export(notebook)
         files = {NOTEBOOK.name: data, PAGE.name: page}
-        archive = pack(files)
+        archive = pack(files, run_ended(notebook) or SOME_DATE)
         sizes = ", ".join(f"{name} {size(d)}" for name, d in files.items())
         if len(archive) > ARCHIVE_LIMIT:
             raise HandinError(
@@ -631,15 +754,12 @@ def report(notebook):
     checked = claims(notebook)
     if checked:
         print(f"{len(checked)} of {len(checked)} statements hold.")
-    run = last_run(notebook)
-    if run:
-        finished = datetime.fromisoformat(run["finished"])
-        if finished.tzinfo is None:
-            finished = finished.replace(tzinfo=timezone.utc)
-        seconds = (datetime.now(timezone.utc) - finished).total_seconds()
+    ended = run_ended(notebook)
+    if ended:
+        seconds = (datetime.now(UTC) - ended).total_seconds()
         print(
             f"The run ended {duration(seconds)} ago "
-            f"({finished:%Y-%m-%d %H:%M} UTC)."
+            f"({ended:%Y-%m-%d %H:%M} UTC)."
         )
     if PLACEHOLDER in notebook.cells[0].source:
         print(
@@ -657,8 +777,16 @@ def duration(seconds):
     return "less than a minute"
 
 
+def on_signals(action):
+    """Set what the signals that end a program do."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), action)
+
+
 def stop(number, _):
-    """Turn a signal into an exception, so that everything is cleaned up."""
+    """Turn a signal into an exception; while this is cleaned up, none more."""
+    on_signals(signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
 
@@ -676,16 +804,22 @@ def main(arguments):
     try:
         command()
     except (HandinError, OSError) as error:
-        print(f"Stopped, nothing was changed. {error}", file=sys.stderr)
+        changed = isinstance(error, OlderFileError)
+        what = "Stopped." if changed else "Stopped, nothing was changed."
+        print(" ".join([what, *notes(error), str(error)]), file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        print("Interrupted, nothing was changed.", file=sys.stderr)
-        return 128 + error.args[0]
+        what = "Interrupted, nothing was changed."
+        print(" ".join([what, *notes(error)]), file=sys.stderr)
+        return 128 + (error.args[0] if error.args else signal.SIGINT)
     return 0
 
 
+def notes(error):
+    """Return the notes that were added to an error."""
+    return getattr(error, "__notes__", [])
+
+
 if __name__ == "__main__":
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), stop)
+    on_signals(stop)
     sys.exit(main(sys.argv[1:]))

@@ -83,7 +83,7 @@ def copy_project(folder):
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "export", project / "export", ignore=ignore)
     (project / "tests").mkdir()
-    for name in ("Makefile", "requirements.txt", "tests/requirements.txt"):
+    for name in ("Makefile", "constraints.txt", "requirements.txt", "tests/requirements.txt"):
         shutil.copy(PROJECT / name, project / name)
     return project
 
