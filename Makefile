@@ -3,9 +3,10 @@
 VENV ?= .venv
 PYTHON ?= python3
 
-IN_VENV = "$(VENV)/bin/python"
+# With exec, a signal to make reaches the program, and not the shell around it.
+IN_VENV = exec "$(VENV)/bin/python"
 HANDIN = $(IN_VENV) export/handin.py
-ENVIRONMENT = $(PYTHON) export/environment.py "$(VENV)" requirements.txt
+ENVIRONMENT = exec $(PYTHON) export/environment.py "$(VENV)" requirements.txt
 
 .PHONY: all env python run verify html zip lab test bench mutations env-test lint lock clean help
 .NOTPARALLEL:
@@ -48,7 +49,7 @@ lint: env-test  ## check the style of the notebook and of the other code
 
 # Without what torch's builds for GPUs need: they pin it, and others have no use for it.
 lock: python  ## pin again what the requirements need (constraints.txt)
-	@$(PYTHON) export/environment.py build/uv tests/requirements-lock.txt
+	@exec $(PYTHON) export/environment.py build/uv tests/requirements-lock.txt
 	@cp constraints.txt build/uv/constraints.txt
 	@build/uv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
 	    --no-annotate --no-emit-index-url --no-emit-find-links \

@@ -40,10 +40,10 @@ def create(folder):
     if folder.is_dir():
         if any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
             what = "a folder, but not a Python environment"
-    elif folder.is_symlink():
-        what = "a link to '%s', which is missing" % os.readlink(folder)
     elif folder.exists():
         what = "not a folder"
+    elif folder.is_symlink():
+        what = "a link to '%s', which is missing" % os.readlink(folder)
     if what:
         sys.exit(
             "'%s' is %s: remove it, or name another folder with "

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import html
 import io
+import logging
 import os
 import platform
 import re
@@ -201,7 +202,7 @@ class Terminal:
     def write(self, text):
         """Write a piece of text as it comes."""
         if not self.live:
-            text = re.sub(r"\r[^\r\n]*(?=\r|\Z)|\r", "", strip_ansi(text))
+            text = without_bars(text)
         if text:
             self.line_is_open = not text.endswith("\n")
             print(text, end="", file=sys.stderr, flush=True)
@@ -217,6 +218,11 @@ class Terminal:
             text = " ".join(text.split("\n"))[:width]
             print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
             self.line_is_open = bool(text)
+
+
+def without_bars(text):
+    """Return what a terminal gets, without colours and what is overwritten."""
+    return re.sub(r"\r[^\r\n]*(?=\r|\Z)|\r", "", strip_ansi(text))
 
 
 class Runner(ExecutePreprocessor):
@@ -273,9 +279,10 @@ class Runner(ExecutePreprocessor):
     def report_warnings(self):
         """Say which cells wrote to stderr, as the notebook does not show it."""
         for place, text in self.warnings.items():
-            text = re.sub(r"\r[^\n]*", "", strip_ansi(text)).strip()  # no bars
-            if text:
-                first = re.sub(r"^\S*:\d+: ", "", text.split("\n")[0])
+            lines = without_bars(text).strip().split("\n")
+            lines = [line for line in lines if line and "%|" not in line]  # tqdm's last
+            if lines:
+                first = re.sub(r"^\S*:\d+: ", "", lines[0])
                 print(
                     f"A warning, which is not saved, of "
                     f"{describe(self.nb, self.nb.cells[place])}: {first}"
@@ -787,6 +794,7 @@ def on_signals(action):
 def stop(number, _):
     """Turn a signal into an exception; while this is cleaned up, none more."""
     on_signals(signal.SIG_IGN)
+    logging.getLogger("asyncio").disabled = True  # of tasks that miss their kernel
     raise KeyboardInterrupt(number)
 
 

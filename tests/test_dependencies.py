@@ -4,12 +4,15 @@ import ast
 import importlib.metadata
 import re
 import sys
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import metadata, packages_distributions, requires, version
 
 import pytest
 from conftest import PROJECT, code_cells
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
-COMMANDS = {"ipykernel", "ruff", "jupyterlab"}  # used, not imported
+COMMANDS = {"ipykernel", "ruff", "jupyterlab", "uv"}  # used, not imported
 BASES = {"nbclient", "mistune"}  # subclassed by way of nbconvert
 
 
@@ -62,11 +65,77 @@ def test_imports_and_pins_agree(notebook):
     assert extra <= tests | COMMANDS
 
 
-def test_what_is_pinned_is_installed():
+def installed_pins():
+    """Return the pins of what is installed for the tests."""
     wanted = pins("requirements.txt") | extra_pins()
-    wanted.pop("jax")  # for the bench alone
+    return {name: pin for name, pin in wanted.items() if name not in {"jax", "uv"}}
+
+
+def test_what_is_pinned_is_installed():
+    wanted = installed_pins()
     found = {name: version(name).partition("+")[0] for name in wanted}
     assert found == wanted
+
+
+def constraints():
+    """Return ``{name: version}`` of the constraints that hold here."""
+    lines = (PROJECT / "constraints.txt").read_text().splitlines()
+    found = {}
+    for line in lines:
+        if not line.startswith("#"):
+            pin = Requirement(line)
+            (exact,) = pin.specifier
+            assert exact.operator == "==" and not pin.url, line
+            if not pin.marker or pin.marker.evaluate():
+                found[canonical(pin.name)] = exact.version
+    return found
+
+
+def needed(names):
+    """Return packages with all that they need here, as their metadata say."""
+    todo, seen = [(name, "") for name in names], set()
+    while todo:
+        name, extra = todo.pop()
+        if (name, extra) in seen or re.match("cuda|nvidia|triton", name):
+            continue  # of torch's builds for GPUs, which pin them
+        seen.add((name, extra))
+        for line in requires(name) or []:
+            need = Requirement(line)
+            here = default_environment() | {"extra": extra}
+            if not need.marker or need.marker.evaluate(here):
+                todo += [(canonical(need.name), x) for x in ("", *need.extras)]
+    return {name for name, _ in seen}
+
+
+def test_what_the_pinned_packages_need_is_pinned_too():
+    pinned = constraints()
+    run, everything = pins("requirements.txt"), pins("requirements.txt") | extra_pins()
+    everything.pop("uv")  # which keeps the file
+    assert everything.items() <= pinned.items(), "run 'make lock'"
+    wanted = needed(installed_pins())
+    assert len(wanted) > 2 * len(run)
+    found = {name: version(name).partition("+")[0] for name in wanted}
+    assert {name: pinned.get(name) for name in wanted} == found
+    text = (PROJECT / "constraints.txt").read_text()
+    assert not re.search(r"://|^-|^(cuda|nvidia|triton)", text, re.M)
+
+
+def test_the_oldest_python_is_that_of_the_pins():
+    names = needed(pins("requirements.txt"))
+    ranges = [SpecifierSet(metadata(name)["Requires-Python"] or "") for name in names]
+    oldest = next(f"3.{n}" for n in range(30) if all(f"3.{n}.99" in r for r in ranges))
+    said = {
+        "Makefile": r"install Python ([\d.]+) or newer|--python-version ([\d.]+)",
+        "README.md": r"Python (3\.\d+) or newer",
+        "pyproject.toml": r'target-version = "py(\d+)"',
+        "export/environment.py": r"^OLDEST = \((\d, \d+)\)",
+    }
+    for name, pattern in said.items():
+        found = re.findall(pattern, (PROJECT / name).read_text(), re.M)
+        numbers = ["".join(x) for x in found]
+        assert numbers, name
+        for number in numbers:
+            assert re.findall(r"\d", number) == re.findall(r"\d", oldest), (name, oldest)
 
 
 @pytest.mark.parametrize("found", ["2.5.1", "1.13.0+cu117"])

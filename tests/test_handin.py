@@ -4,10 +4,14 @@ import json
 import os
 import re
 import shlex
+import signal
+import stat
 import subprocess
 import sys
 import zipfile
+from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
+from unittest.mock import patch
 
 import nbformat
 import pytest
@@ -28,6 +32,7 @@ from conftest import (
     sample,
     save,
 )
+from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 NOTEBOOK, PAGE, ARCHIVE = "autoencoders.ipynb", "autoencoders.html", "ex02.zip"
@@ -37,6 +42,13 @@ def handin(project, command, **environment):
     """Run the script itself and return the finished process."""
     script = [sys.executable, "export/handin.py", command]
     return call(script, project, **environment)
+
+
+@pytest.fixture(autouse=True)
+def own_environment():
+    """Let nothing that a command sets in this process outlive the test."""
+    with patch.dict(os.environ):
+        yield
 
 
 def contents(project):
@@ -90,6 +102,18 @@ def test_run_keeps_what_is_folded_and_no_trace_of_machine_or_clock(project):
     assert str(project) not in path.read_text()
 
 
+BAR = """
+from IPython.display import display
+print("before")
+def show(text, **update):
+    display({"text/plain": text}, raw=True, display_id="b", metadata={"bar": True}, **update)
+show("0 of 2 trained")
+for i in (1, 2): show(f"{i} of 2 trained", update=True)
+display({"text/plain": ""}, raw=True, display_id="b", update=True)
+print("after")
+"""
+
+
 def test_stderr_reaches_the_log_and_not_the_notebook(project):
     save(
         project,
@@ -97,18 +121,26 @@ def test_stderr_reaches_the_log_and_not_the_notebook(project):
         "from tqdm import tqdm\n"
         "for _ in tqdm(range(8), desc='bar', leave=False): time.sleep(0.1)\n"
         "print('out')\n"
+        "for _ in tqdm(range(2), desc='left'): pass\n"
         "warnings.warn('careful')",
-        "print('next')",
+        BAR + "for _ in tqdm(range(2), desc='left'): pass",
     )
     done = handin(project, "run")
     assert "UserWarning: careful" in done.stderr
-    assert "bar" not in done.stderr
+    assert "bar" not in done.stderr and "trained" not in done.stderr
+    (warning, ran) = done.stdout.splitlines()
+    assert warning.startswith("A warning, which is not saved, of cell 1 (cell-1: import ")
+    assert warning.endswith(": UserWarning: careful")
+    assert ran.startswith("autoencoders.ipynb: run in")
     assert [output.text for output in outputs(project, 1)] == ["out\n"]
+    assert [output.text for output in outputs(project, 2)] == ["before\nafter\n"]
     command = f"stty rows 24 cols 80; {shlex.join(make_command('run'))}"
     terminal = ["script", "-qec", command, os.devnull]
     shown = subprocess.check_output(terminal, cwd=project, env=ENVIRONMENT)
     assert len(set(re.findall(rb"bar: +(\d+)%", shown))) > 2, "it is live"
     assert b"\ncell 2 of 2" in shown, "a bar's rest stands before the line"
+    trained = re.findall(rb"\r(\d of 2 trained|)(?=\x1b\[K)", shown)
+    assert trained == [b"0 of 2 trained", b"1 of 2 trained", b"2 of 2 trained", b""]
 
 
 def test_run_uses_this_python_whatever_kernels_are_installed(project):
@@ -160,24 +192,62 @@ def test_quick_run_leaves_the_saved_notebook_alone(project):
     assert outputs(project, 1)[0].text == "0\n"
 
 
-def test_an_error_in_a_cell_is_named_and_nothing_is_saved(project):
-    save(project, "print('fine')", "def f():\n    1 / 0", "f()  # here")
+def test_a_failing_cell_is_named_and_what_ran_is_kept(project):
+    save(project, "print('fine')", "def f():\n    1 / 0", "f()  # here", "print('not reached')")
     before = contents(project)
     done = make(project)
     assert done.returncode != 0
     assert contents(project) == before
     last = [x for x in done.stderr.splitlines() if "Stopped" in x][-1]
-    assert "cell 3 (cell-3: f()  # here) failed with ZeroDivisionError" in last
+    assert last.startswith(
+        "Stopped, nothing was changed. What ran is in build/autoencoders.ipynb. "
+        "cell 3 (cell-3: f()  # here) failed with ZeroDivisionError"
+    )
     assert "1 / 0" in done.stderr, "the traceback is shown"
+    ran = kept(project)
+    nbformat.validate(ran)
+    assert [cell.execution_count for cell in ran.cells] == [1, 2, 3, None]
+    assert ran.cells[0].outputs[0].text == "fine\n"
+    (error,) = ran.cells[2].outputs
+    assert "1 / 0" in re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback))
+    assert ran.metadata.kernelspec.name == "python3"
 
 
-def test_a_kernel_that_dies_is_named_and_nothing_is_saved(project):
-    save(project, "import os\nos._exit(3)")
+def kept(project):
+    """Return the notebook in build/."""
+    return nbformat.read(project / "build" / NOTEBOOK, as_version=4)
+
+
+def test_a_kernel_that_dies_is_named_and_what_ran_is_kept(project, capsys):
+    save(project, "print('fine')", "import os\nos._exit(3)")
     before = contents(project)
-    done = handin(project, "run")
-    assert done.returncode == 1
-    assert "The kernel stopped at cell 1 (cell-1: import os)" in done.stderr
+    assert script(project).main(["run"]) == 1
+    assert "The kernel stopped at cell 2 (cell-2: import os)" in capsys.readouterr().err
     assert contents(project) == before
+    assert kept(project).cells[0].outputs[0].text == "fine\n"
+
+
+def test_a_run_that_cannot_be_written_is_kept(project, monkeypatch, capsys):
+    save(project, "print('fine')")
+    before = contents(project)
+    module = script(project)
+    fail_to_replace(module, monkeypatch, project / NOTEBOOK)
+    assert module.main(["run"]) == 1
+    assert "What ran is in build/autoencoders.ipynb. [Errno 13]" in capsys.readouterr().err
+    assert contents(project) == before
+    assert kept(project).cells[0].outputs[0].text == "fine\n"
+
+
+def fail_to_replace(module, monkeypatch, path):
+    """Let a file be in use, so that it cannot be replaced."""
+    replace = os.replace
+
+    def fail(source, target):
+        if target == path:
+            raise PermissionError(13, "in use", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(module.os, "replace", fail)
 
 
 FALSE = claim("The wide one is better.", 1.25, "below 1", False)
@@ -199,11 +269,10 @@ def test_run_saves_nothing_if_a_statement_does_not_hold(project):
     before = contents(project)
     done = make(project)
     assert done.returncode != 0
-    said = "Stopped, nothing was changed. What ran is in build/. " + LISTED
+    said = "Stopped, nothing was changed. What ran is in build/autoencoders.ipynb. " + LISTED
     assert said in done.stderr
     assert contents(project) == before
-    ran = nbformat.read(project / "build" / NOTEBOOK, as_version=4)
-    assert ran.cells[2].outputs[0].text == "the end\n"
+    assert kept(project).cells[2].outputs[0].text == "the end\n"
     assert handin(project, "run", QUICK="1").returncode == 0
 
 
@@ -246,11 +315,10 @@ def tagged(*names):
 TIMES = """
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
-sources = get_ipython().history_manager.input_hist_raw[1:-1]
-code = "\\n\\n".join(x.rstrip() for x in sources if x.strip())
+ran = [x.rstrip() for x in get_ipython().history_manager.input_hist_raw[1:-1] if x.strip()]
 ended = datetime.now(timezone.utc) - timedelta(hours=5, minutes=1)
-run = {"finished": f"{ended:%Y-%m-%dT%H:%M:%S}",
-       "sources": sha256(code.encode()).hexdigest()}
+run = {"finished": f"{ended:%Y-%m-%dT%H:%M:%S}", "quick": QUICK,
+       "sources": [sha256(x.encode()).hexdigest() for x in ran]}
 display({"text/plain": "times"}, raw=True, metadata={"run": run})
 """
 
@@ -261,7 +329,7 @@ def test_zip_reports_what_is_easily_forgotten(project):
     save(
         project,
         new_markdown_cell(names),
-        "%matplotlib inline\nx = 'ä'\n\n",
+        "%matplotlib inline\nQUICK = 'ä' == ''\n\n",
         "",
         new_code_cell(CHECKED.format([one, one]), **tagged("claim")),
         new_code_cell(TIMES, **tagged("timing")),
@@ -282,13 +350,88 @@ def test_zip_reports_what_is_easily_forgotten(project):
     assert "names" not in handin(project, "zip").stdout
     assert "old results" not in handin(project, "html").stdout
     notebook.cells[1].source += "x = 3"
+    notebook.cells[3].source += "x = 4"
     nbformat.write(notebook, project / NOTEBOOK)
     before = contents(project)
     done = handin(project, "zip")
     assert done.returncode == 1
-    assert "was changed since it was run: run it again" in done.stderr
+    assert (
+        "was changed since it was run: cell 2 (cell-2: %matplotlib inline) is another. "
+        "'make run' runs it again; what was trained before by the same code is not "
+        "trained again. (Text cells, with the names in the first, can be changed"
+    ) in done.stderr
     assert contents(project) == before
-    assert "It shows old results" in handin(project, "html").stdout
+    said = handin(project, "html").stdout
+    assert "It shows old results: cell 2 (cell-2: %matplotlib inline) is another." in said
+
+
+def timed(*sources, quick=False, finished="2026-08-01T10:20:30", now=None):
+    """Return cells that a run left, whose code may be another ``now``."""
+    digests = [sha256(x.encode()).hexdigest() for x in sources]
+    run = {"finished": finished, "quick": quick, "sources": digests}
+    times = new_output("display_data", data={"text/plain": "-"}, metadata={"run": run})
+    cells = [executed(x, n) for n, x in enumerate(now or sources, 1)]
+    return [*cells, executed("times()", len(cells) + 1, times, **tagged("timing"))]
+
+
+@pytest.mark.parametrize(("now", "change"), [
+    ("axc", "cell 2 (cell-2: x) is another"),
+    ("axbc", "cell 2 (cell-2: x) is new"),
+    ("ac", "what stood before cell 2 (cell-2: c) is gone"),
+    ("ab", "what stood before cell 3 (cell-3: times()) is gone"),
+])
+def test_the_first_changed_cell_is_named(now, change, project, capsys):
+    save(project, *timed(*"abc", now=now))
+    check_refusal(project, "zip", change, capsys)
+
+
+@pytest.mark.parametrize("command", ["html", "zip"])
+def test_a_quick_run_does_not_replace_a_full_page(command, project, capsys):
+    save(project, *timed("a", quick=True))
+    check_refusal(project, command, "shows a quick run (QUICK=1)", capsys)
+    save(project, *timed("a"))
+    assert script(project).main([command]) == 0
+
+
+def test_a_quick_run_by_the_notebook_itself_is_not_saved(project, capsys):
+    save(project, "QUICK = True", new_code_cell(TIMES, **tagged("timing")))
+    before = contents(project)
+    assert script(project).main(["run"]) == 1
+    said = capsys.readouterr().err
+    assert "What ran is in build/autoencoders.ipynb. This was a quick run" in said
+    assert contents(project) == before
+
+
+def test_a_bar_that_jupyterlab_saved_is_left_out(project):
+    bar = new_output("display_data", data={"text/plain": "37 %"}, metadata={"bar": True})
+    save(project, executed("fit()", 1, bar))
+    assert script(project).main(["zip"]) == 0
+    assert "37 %" not in (project / PAGE).read_text()
+
+
+@pytest.mark.parametrize("finished", ["2026-08-01T10:20:30", "2026-08-01T12:20:30+02:00", None])
+def test_the_zip_can_be_packed_again_anywhere(finished, project):
+    save(project, *(timed("a", finished=finished) if finished else [executed("x", 1)]))
+    assert script(project).main(["zip"]) == 0
+    with zipfile.ZipFile(project / ARCHIVE) as archive:
+        for member in archive.infolist():
+            assert stat.filemode(member.external_attr >> 16) == "-rw-r--r--"
+            assert member.create_system == 3, "modes are those of Unix"
+            assert not finished or member.date_time == (2026, 8, 1, 10, 20, 30)
+    code = f"""if True:
+        import pathlib, shutil, zipfile, os, time
+        for zone in ("Pacific/Kiritimati", "Etc/GMT+12"):
+            os.environ["TZ"] = zone
+            time.tzset()
+            if not pathlib.Path("x").exists():
+                shutil.unpack_archive("{ARCHIVE}", "x")
+                for path in pathlib.Path("x").iterdir():  # as other programs do
+                    date = zipfile.ZipFile("{ARCHIVE}").getinfo(path.name).date_time
+                    os.utime(path, (time.mktime((*date, 0, 0, -1)),) * 2)
+        shutil.make_archive("again", "zip", "x")
+    """
+    done = call([sys.executable, "-c", code], project)
+    assert done.returncode == 0, done.stderr
 
 
 def test_line_ends_of_windows_change_nothing(project):
@@ -336,9 +479,9 @@ REFUSED = {  # cells, and a part of the sentence that says why
         [executed("x", 1, claims_output(FALSE, OTHER))],
         LISTED.replace("2 of 3", "2 of 2"),
     ),
-    "a quick run": (
+    "nothing checked": (
         [executed("x", 1, **tagged("claim"))],
-        "No statement was checked: this was a run with QUICK=1.",
+        "No statement was checked.",
     ),
     "a script": (ran("text/html", "<script>1</script>"), "file: <script"),
     "a frame": (ran("text/html", "<iframe src='a.html'>"), "file: <iframe"),
@@ -406,28 +549,43 @@ def check_refusal(project, command, reason, capsys):
 
 def script(project):
     """Import the script of a project."""
-    name = f"handin_{id(project)}"
+    name = "handin"
     spec = spec_from_file_location(name, project / "export" / "handin.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_second_of_two_files_that_fails_takes_back_the_first(project, monkeypatch, capsys):
-    (project / PAGE).write_text("the old page")
-    before = contents(project)
-    module, replace = script(project), os.replace
-
-    def fail(source, target):
-        if target.name == ARCHIVE:
-            raise PermissionError(13, "in use", str(target))
-        replace(source, target)
-
-    monkeypatch.setattr(module.os, "replace", fail)
+def test_a_second_file_that_cannot_follow_is_named(project, monkeypatch, capsys):
+    (project / ARCHIVE).write_text("the old zip")
+    module = script(project)
+    fail_to_replace(module, monkeypatch, project / ARCHIVE)
     assert module.main(["zip"]) == 1
-    assert "in use" in capsys.readouterr().err
-    assert contents(project) == before
+    said = capsys.readouterr().err
+    assert said.startswith(f"Stopped. {ARCHIVE} is older than {PAGE}, as it could not be replaced")
+    assert (project / ARCHIVE).read_text() == "the old zip"
+    assert "</html>" in (project / PAGE).read_text()
     assert not list(project.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "html", "zip"])
+def test_every_command_waits_for_the_one_at_work(command, project, monkeypatch, capsys):
+    class Impatient(FileLock):
+        def acquire(self, blocking=True):
+            if blocking:
+                raise KeyboardInterrupt
+            return super().acquire(blocking=False)
+
+    before = contents(project)
+    (project / "build").mkdir()
+    module = script(project)
+    monkeypatch.setattr(module, "FileLock", Impatient)
+    with FileLock(project / "build" / "run.lock"):
+        assert module.main([command]) == 128 + signal.SIGINT
+    said = capsys.readouterr()
+    assert "Another make is at work here: waiting for it." in said.out
+    assert said.err == "Interrupted, nothing was changed.\n"
+    assert contents(project) == before
 
 
 # make
@@ -463,13 +621,21 @@ def test_spaces_and_umlauts_in_the_path(tmp_path):
     assert (project / ARCHIVE).exists()
 
 
-def test_clean_keeps_what_is_handed_in(project):
+def test_clean_keeps_what_is_handed_in_and_waits_for_no_run(project):
     make(project, "zip")
     (project / ".autoencoders.html.tmp").touch()
+    (project / "build" / "kept").mkdir()
+    (project / "build" / "kept" / "training").touch()
+    (project / "export" / "__pycache__").mkdir(exist_ok=True)
+    with FileLock(project / "build" / "run.lock"):
+        done = make(project, "clean")
+    assert done.returncode != 0
+    assert "Nothing was removed: another make is at work here." in done.stderr
+    assert (project / ARCHIVE).exists() and (project / "build" / "kept" / "training").exists()
     assert make(project, "clean").returncode == 0
-    left = {path.name for path in project.iterdir()}
-    assert {NOTEBOOK, PAGE, "Makefile"} <= left
-    assert not {"build", ARCHIVE, ".autoencoders.html.tmp"} & left
+    left = {path.name for path in project.rglob("*")}
+    assert {NOTEBOOK, PAGE, "Makefile", "handin.py"} <= left
+    assert not {"build", ARCHIVE, ".autoencoders.html.tmp", "__pycache__"} & left
 
 
 def test_python_that_is_missing(project):
@@ -483,7 +649,7 @@ def test_python_that_is_too_old(project):
     old.write_text(
         f"#!{sys.executable}\n"
         "import runpy, sys\n"
-        "sys.version_info = (3, 9, 18, 'final', 0)\n"
+        "sys.version_info = (3, 10, 13, 'final', 0)\n"
         "if sys.argv[1] != '-c':\n"
         "    sys.argv = sys.argv[1:]\n"
         "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
@@ -491,40 +657,78 @@ def test_python_that_is_too_old(project):
     old.chmod(0o755)
     done = make(project, "env", PYTHON=f"'{old}'")
     assert done.returncode != 0
-    assert "Python 3.10 or newer is needed, and this is 3.9" in done.stderr
+    assert "Python 3.11 or newer is needed, and this is 3.10" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_no_network_on_the_first_make(project):
-    offline = {
-        "PIP_CONFIG_FILE": os.devnull,
-        "PIP_INDEX_URL": "http://127.0.0.1:9/",
-        "PIP_EXTRA_INDEX_URL": "",
-        "PIP_FIND_LINKS": "",
-        "PIP_NO_CACHE_DIR": "1",
-        "PIP_RETRIES": "0",
-    }
+OFFLINE = {
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_INDEX_URL": "http://127.0.0.1:9/",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_FIND_LINKS": "",
+    "PIP_NO_CACHE_DIR": "1",
+    "PIP_RETRIES": "0",
+}
+
+
+def test_no_network_on_the_first_make_and_a_dead_environment_later(project):
     (project / "requirements.txt").write_text("numpy==2.4.6\n")
-    done = make(project, "env", VENV=".venv", environment=offline)
+    done = make(project, "env", VENV=".venv", environment=OFFLINE)
     assert done.returncode != 0
     assert "The packages could not be installed" in done.stderr
     assert "Traceback" not in done.stderr
     (project / "requirements.txt").write_text("")
-    done = make(project, "env", VENV=".venv", environment=offline)
+    done = make(project, "env", VENV=".venv", environment=OFFLINE)
     assert done.returncode == 0, done.stderr
+    said = make(project, "env", VENV=".venv", environment=OFFLINE)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", ""), "nothing is left to do"
+    with (project / "constraints.txt").open("a") as file:
+        file.write("# another\n")
+    said = make(project, "env", VENV=".venv", environment=OFFLINE).stdout
+    assert said == "Installing what requirements.txt lists\n"
+    python = project / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nonexistent/python")
+    said = make(project, "env", VENV=".venv", environment=OFFLINE).stdout
+    assert said == "Creating .venv\nInstalling what requirements.txt lists\n"
+    assert call([python, "-m", "pip", "--version"], project).returncode == 0
 
 
-def test_verify_compares_with_another_run(project):
+def half_an_environment(path):
+    """Make a folder that has a stamp and a dead Python, and something else."""
+    (path / "bin").mkdir(parents=True)
+    (path / "bin" / "python").symlink_to("/nonexistent/python")
+    texts = [(PROJECT / x).read_bytes() for x in ("requirements.txt", "constraints.txt")]
+    (path / "requirements.txt").write_bytes(b"".join(texts))
+
+
+@pytest.mark.parametrize(("put", "what"), [
+    (half_an_environment, "is a folder, but not a Python environment"),
+    (lambda path: path.symlink_to("gone"), "is a link to 'gone', which is missing"),
+    (lambda path: path.symlink_to("Makefile"), "is not a folder"),
+    (lambda path: path.write_text("mine"), "is not a folder"),
+])
+def test_what_stands_in_the_way_of_the_environment_is_named(put, what, project):
+    put(project / ".venv")
+    before = sorted(os.walk(project / ".venv"))
+    done = make(project, "env", VENV=".venv")
+    assert done.returncode != 0
+    assert f"'.venv' {what}: remove it, or name another folder" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.path.lexists(project / ".venv") and sorted(os.walk(project / ".venv")) == before
+
+
+def test_verify_compares_with_another_run_that_uses_nothing_kept(project):
     tag = {"metadata": {"tags": ["timing"]}}
     save(project, "x = {'a', 'b', 'c'}\nx", new_code_cell("import time\nprint(time.time())", **tag))
-    assert handin(project, "run").returncode == 0
+    assert script(project).main(["run"]) == 0
     before = contents(project)
     done = make(project, "verify")
     assert done.returncode == 0, done.stderr
     assert "to the last byte" in done.stdout
     assert contents(project) == before
-    save(project, "print(1)", "import os\nos.getpid()")
-    assert handin(project, "run").returncode == 0
-    done = make(project, "verify")
+    save(project, "import os", "assert os.environ['KEPT'] in ('here', '')\nos.environ['KEPT']")
+    assert handin(project, "run", KEPT="here").returncode == 0
+    done = make(project, "verify", environment={"KEPT": "here"})
     assert done.returncode != 0
     assert "Not the same in another run: cell 2 (cell-2:" in done.stderr

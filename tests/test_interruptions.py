@@ -12,19 +12,18 @@ import pytest
 from conftest import ENVIRONMENT, call, executed, load, make, make_command, save
 
 FILES = ("autoencoders.ipynb", "autoencoders.html", "ex02.zip")
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
-
-SLOW_WRITE = """
+STOPPER = """
 import os, pathlib, time
 if "export/handin.py" in open("/proc/self/cmdline").read().split("\\0"):
-    fsync, files = os.fsync, []
-    def slow(handle):
-        fsync(handle)
-        files.append(handle)
-        if len(files) == int(os.environ["STOP_AT_WRITE"]):
+    name, place = os.environ["STOP_AT"].split()
+    function, calls = getattr(os, name), []
+    def slow(*arguments):
+        calls.append(arguments)
+        if len(calls) == int(place):
             pathlib.Path("writing").touch()
             time.sleep(60)
-    os.fsync = slow
+        return function(*arguments)
+    setattr(os, name, slow)
 """
 
 
@@ -71,49 +70,80 @@ def is_alive(process_id):
     return state.rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_stopped_while_a_cell_runs(number, saved):
-    save(
-        saved,
-        "import os, pathlib, time\n"
-        "pathlib.Path('kernel').write_text(str(os.getpid()))\n"
-        "if pathlib.Path('wait').exists(): time.sleep(60)",
-    )
+WORKERS = """
+import os, pathlib, time
+from joblib import Parallel, delayed
+def work(path):
+    pathlib.Path(path).write_text(str(os.getpid()))
+    if pathlib.Path("wait").exists(): time.sleep(60)
+print("started", flush=True)
+pathlib.Path("kernel").write_text(f"{os.getpid()} {os.getppid()}")
+Parallel(2)(delayed(work)(f"worker{i}") for i in range(2))
+"""
+
+
+@pytest.mark.parametrize(("number", "alone"), [
+    (signal.SIGINT, None),  # as Ctrl-C in a terminal does
+    (signal.SIGHUP, None),  # as a terminal that is closed does
+    (signal.SIGTERM, "make"),
+    (signal.SIGKILL, "handin"),
+])
+def test_stopped_while_a_cell_runs(number, alone, saved):
+    save(saved, WORKERS)
     (saved / "wait").touch()
     before = contents(saved)
     process = start(saved, "all")
-    kernel = saved / "kernel"
-    wait_for(lambda: kernel.exists() and kernel.read_text())
-    os.killpg(process.pid, number)
-    said, _ = process.communicate(timeout=30)
-    assert process.returncode != 0
+    files = [saved / name for name in ("kernel", "worker0", "worker1")]
+    wait_for(lambda: all(file.exists() and file.read_text() for file in files), 60)
+    kernel, handin = files[0].read_text().split()
+    if alone:
+        os.kill(process.pid if alone == "make" else int(handin), number)
+    else:
+        os.killpg(process.pid, number)
+    assert process.wait(30) != 0
     assert contents(saved) == before
-    wait_for(lambda: not is_alive(kernel.read_text()))
+    workers = [file.read_text() for file in files[1:]]
+    if number == signal.SIGKILL:  # the workers of the notebook see to their own end
+        wait_for(lambda: not is_alive(kernel))
+        for worker in workers:
+            os.kill(int(worker), signal.SIGKILL)
+    wait_for(lambda: not any(map(is_alive, [kernel, *workers])))
+    said, _ = process.communicate(timeout=30)
     if number != signal.SIGKILL:
-        assert "Interrupted, nothing was changed." in said
+        note = "Interrupted, nothing was changed. What ran is in build/autoencoders.ipynb."
+        assert note in said
         assert "Traceback" not in said
-    (saved / "wait").unlink()
-    recovers(saved, "all")
-    assert load(saved).cells[0].execution_count == 1
+        assert "started" in (saved / "build" / FILES[0]).read_text()
+    else:
+        (saved / "wait").unlink()
+        recovers(saved, "all")
+        assert load(saved).cells[0].execution_count == 1
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize(("goal", "write"), [("run", 1), ("html", 1), ("zip", 1), ("zip", 2)])
-def test_stopped_while_a_file_is_written(goal, write, number, saved):
+@pytest.mark.parametrize(("goal", "stop_at", "number"), [
+    ("run", "fsync 1", signal.SIGTERM),
+    ("zip", "fsync 2", signal.SIGINT),
+    ("zip", "fsync 2", signal.SIGKILL),
+    ("zip", "replace 2", signal.SIGKILL),
+])
+def test_stopped_while_a_file_is_written(goal, stop_at, number, saved):
     save(saved, executed("print('new')", 1))
     before = contents(saved)
     patch = saved / "patch"
     patch.mkdir()
-    (patch / "sitecustomize.py").write_text(SLOW_WRITE)
-    process = start(saved, goal, PYTHONPATH=str(patch), STOP_AT_WRITE=str(write))
-    wait_for((saved / "writing").exists)
+    (patch / "sitecustomize.py").write_text(STOPPER)
+    process = start(saved, goal, PYTHONPATH=str(patch), STOP_AT=stop_at)
+    wait_for((saved / "writing").exists, 60)
     os.killpg(process.pid, number)
     process.communicate(timeout=30)
     assert process.returncode != 0
+    if stop_at == "replace 2":
+        assert b"</html>" in (saved / FILES[1]).read_bytes(), "the page is whole"
+        before[1] = (saved / FILES[1]).read_bytes()
     assert contents(saved) == before
     if number != signal.SIGKILL:
         assert not list(saved.glob(".*.tmp"))
-    recovers(saved, goal, "zip")
+    recovers(saved, "zip")
 
 
 def recovers(project, *goals):
@@ -131,12 +161,12 @@ SMALL = ["sh", "-c", 'ulimit -f 40; exec "$0" "$@"']  # as a full disk
 USER = ["setpriv", "--bounding-set=-dac_override"] * (os.getuid() == 0)
 
 
-@pytest.mark.parametrize("goal", ["run", "html", "zip"])
-@pytest.mark.parametrize(
-    ("limits", "mode", "reason"),
-    [(SMALL, 0o755, "[Errno 27] File too large"), (USER, 0o555, "[Errno 13]")],
-)
-def test_a_file_that_cannot_be_written(limits, mode, reason, goal, saved):
+@pytest.mark.parametrize(("goal", "limits", "mode", "reason"), [
+    ("run", SMALL, 0o755, "[Errno 27] File too large"),
+    ("html", USER, 0o555, "[Errno 13]"),
+    ("zip", SMALL, 0o755, "[Errno 27] File too large"),
+])
+def test_a_file_that_cannot_be_written(goal, limits, mode, reason, saved):
     save(saved, executed("print('new' * 20000)", 1))
     before = contents(saved)
     saved.chmod(mode)
@@ -153,7 +183,7 @@ def test_a_file_that_cannot_be_written(limits, mode, reason, goal, saved):
 SLOW = """
 import pathlib, time
 pathlib.Path('running').touch()
-time.sleep(3)
+while not pathlib.Path('go').exists(): time.sleep(0.1)
 print('first')
 """
 
@@ -161,12 +191,14 @@ print('first')
 def test_a_second_make_waits_for_the_first(saved):
     save(saved, SLOW)
     first = start(saved, "run")
-    wait_for((saved / "running").exists)
+    wait_for((saved / "running").exists, 60)
     second = start(saved, "zip")
-    said, _ = second.communicate(timeout=60)
+    said = second.stdout.readline()
+    (saved / "go").touch()
+    rest, _ = second.communicate(timeout=60)
     first.communicate(timeout=60)
-    assert (first.returncode, second.returncode) == (0, 0), said
-    assert "Another make is at work here: waiting for it." in said
+    assert (first.returncode, second.returncode) == (0, 0), said + rest
+    assert said == "Another make is at work here: waiting for it.\n"
     with zipfile.ZipFile(saved / "ex02.zip") as archive:
         assert "first" in archive.read(FILES[1]).decode()
 
@@ -174,9 +206,10 @@ def test_a_second_make_waits_for_the_first(saved):
 def test_an_edit_during_the_run_is_kept(saved):
     path = save(saved, SLOW)
     process = start(saved, "run")
-    wait_for((saved / "running").exists)
+    wait_for((saved / "running").exists, 60)
     save(saved, "print('edited')")
     edited = path.read_bytes()
+    (saved / "go").touch()
     said, _ = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "autoencoders.ipynb was edited while it ran" in said
