@@ -104,7 +104,8 @@ if __name__ == "__main__":
     except subprocess.CalledProcessError:
         sys.exit(
             "The packages could not be installed, see above: is there a "
-            "network? The next make tries again."
+            "network? The next make tries again. (After a change of the "
+            "requirements, 'make lock' comes first.)"
         )
     except (OSError, KeyboardInterrupt) as error:
         sys.exit("The environment is not complete: %r" % error)
