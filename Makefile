@@ -13,7 +13,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 export MALLOC_TOP_PAD_ ?= 67108864
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: all env python run verify html zip lab test bench mutations env-test lint clean help
+.PHONY: all env python run verify html zip lab test bench mutations env-test lint colab clean help
 .NOTPARALLEL:
 
 all: env  ## environment, run, HTML and zip (what plain 'make' does)
@@ -51,6 +51,9 @@ mutations: env-test  ## break the functions on purpose: do the tests notice?
 
 lint: env-test  ## check the style of the notebook and of the other code
 	@$(IN_VENV) -m ruff check
+
+colab: env-test  ## run the notebook with Colab's packages (some minutes)
+	@CI=true $(IN_VENV) -m pytest tests/test_colab.py
 
 clean:  ## remove the zip, build output and caches
 	@rm -rf build ex02.zip .*.tmp .pytest_cache .ruff_cache .hypothesis
