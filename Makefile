@@ -8,7 +8,7 @@ IN_VENV = exec "$(VENV)/bin/python"
 HANDIN = $(IN_VENV) export/handin.py
 ENVIRONMENT = exec $(PYTHON) export/environment.py "$(VENV)" requirements.txt
 
-.PHONY: all env python run verify html zip lab test bench mutations env-test lint lock clean help
+.PHONY: all env python run verify html zip lab test bench mutations env-test lint colab lock clean help
 .NOTPARALLEL:
 
 all: env  ## environment, run, HTML and zip (what plain 'make' does)
@@ -46,6 +46,9 @@ mutations: env-test  ## break the functions on purpose: do the tests notice?
 
 lint: env-test  ## check the style of the notebook and of the other code
 	@$(IN_VENV) -m ruff check
+
+colab: env-test  ## run the notebook with Colab's packages (some minutes)
+	@CI=true $(IN_VENV) -m pytest tests/test_colab.py
 
 # Without what torch's builds for GPUs need: they pin it, and others have no use for it.
 lock: python  ## pin again what the requirements need (constraints.txt)

@@ -2,7 +2,10 @@
 
 ``make bench`` prints one table and writes it to ``build/bench.json``. All
 cases are measured in one process, in turn, several times over; a case is
-given by its median and range.
+given by its median and range, and by how many times as fast it is as two
+plain loops: one with Adam as it is by default, one with ``fused=True``, as
+the notebook's training has it. OMP_NUM_THREADS=1 measures with one thread,
+as a training of the notebook gets it (JAX takes all cores even then).
 """
 
 import json
@@ -23,7 +26,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 ROUNDS, BATCH, STEPS, EPOCHS = 5, 100, 10, 10
 COUNTS = (1, 16, 64)  # models at once
 SHAPES = {"2 × 64": (64, 2), "4 × 128": (128, 4)}
-REFERENCES = ("loop, slices", "sampled", "1 ×")  # their ratio is 1
+REFERENCES = {  # by the column of a ratio: the cases whose ratio is 1
+    "ratio": ("loop, slices", "sampled", "1 ×"),
+    "to fused": ("loop, fused",),
+}
 
 
 def definitions():
@@ -36,9 +42,9 @@ def definitions():
     return module
 
 
-def plain_loop(model, batches_of_epoch):
+def plain_loop(model, batches_of_epoch, **options):
     """Train one model, as in most tutorials."""
-    adam = torch.optim.Adam(model.parameters())
+    adam = torch.optim.Adam(model.parameters(), **options)
     for _ in range(EPOCHS):
         for x in batches_of_epoch():
             adam.zero_grad()
@@ -49,11 +55,17 @@ def plain_loop(model, batches_of_epoch):
 def training_cases(d, x):
     """Yield (group, case, number of model steps, function)."""
     steps, loader = EPOCHS * STEPS, DataLoader(x, BATCH, shuffle=True)
+
+    def slices():
+        return x[torch.randperm(len(x))].split(BATCH)
+
     for shape, (width, layers) in SHAPES.items():
         sizes = x.shape[1], 1, width, layers
         model, = built(d.Autoencoder, *sizes, count=1)
         yield (shape, "loop, slices", steps, lambda m=model: plain_loop(
-            m, lambda: x[torch.randperm(len(x))].split(BATCH)))
+            m, slices))
+        yield (shape, "loop, fused", steps, lambda m=model: plain_loop(
+            m, slices, fused=True))
         yield (shape, "loop, DataLoader", steps, lambda m=model: plain_loop(
             m, lambda: loader))
         for k in COUNTS:
@@ -101,17 +113,24 @@ def main():
     cases = [*training_cases(d, d.moons(BATCH * STEPS, 0.1, 0)),
              *mmd_cases(d), *growth_cases(d)]
     rows, reference = [], {}
-    print(f"{'':12}{'':18}{'µs':>9}{'range':>20}{'ratio':>8}")
+    print(f"{torch.get_num_threads()} threads of torch")
+    print(f"{'':12}{'':18}{'µs':>9}{'range':>20}"
+          + "".join(f"{column:>10}" for column in REFERENCES))
     for (group, case, work, _), t in zip(cases, measure(cases).T, strict=True):
         low, middle, high = np.quantile(1e6 * t / work, (0, 0.5, 1))
-        if case in REFERENCES:
-            reference[group] = middle
         rows.append({"group": group, "case": case, "median_us": middle,
-                     "min_us": low, "max_us": high,
-                     "ratio": reference[group] / middle})
-        span = f"{low:.0f} to {high:.0f}"
-        print(f"{group:12}{case:18}{middle:9.0f}{span:>20}"
-              f"{rows[-1]['ratio']:8.2f}")
+                     "min_us": low, "max_us": high})
+        for column, its in REFERENCES.items():
+            if case in its:
+                reference[group, column] = middle
+    for row in rows:
+        row |= {column: reference[row["group"], column] / row["median_us"]
+                for column in REFERENCES if (row["group"], column) in reference}
+        span = f"{row['min_us']:.0f} to {row['max_us']:.0f}"
+        ratios = "".join(f"{row[column]:10.2f}" if column in row else ""
+                         for column in REFERENCES)
+        print(f"{row['group']:12}{row['case']:18}{row['median_us']:9.0f}"
+              f"{span:>20}{ratios}")
     path = PROJECT / "build" / "bench.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(rows, indent=1))

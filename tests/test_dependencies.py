@@ -33,7 +33,8 @@ def pins(path):
 
 def extra_pins():
     """Return what is needed beyond the notebook: tests, JupyterLab, bench."""
-    paths = (PROJECT / "tests").glob("requirements*.txt")
+    paths = set((PROJECT / "tests").glob("requirements*.txt"))
+    paths -= {PROJECT / "tests" / "requirements-colab.txt"}  # in an environment of its own
     return {name: pin for path in paths for name, pin in pins(path).items()}
 
 
