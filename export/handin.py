@@ -55,51 +55,6 @@ ARCHIVE = PROJECT / "ex02.zip"
 BUILD = PROJECT / "build"
 
 ARCHIVE_LIMIT = 10 * 2**20  # bytes that the submission page accepts
-SHOWN = (  # kinds of output, the first that there is
-    "text/html",
-    "text/markdown",
-    "text/latex",
-    "image/svg+xml",
-    "image/png",
-    "image/jpeg",
-    "image/gif",
-    "image/webp",
-    "image/bmp",
-    "text/plain",
-)
-LOADS = {"script", "link", "iframe", "frame", "object", "embed", "base", "meta"}
-ADDRESSES = ("src", "srcset", "poster", "background", "data")
-# In Markdown formulas are found as JupyterLab does it, code is passed over.
-FORMULA_IN_MARKDOWN = re.compile(
-    r"""
-    ^[ \t>*+-]*(?P<fence>`{3,}|~{3,})[^`\n]*\n.*?^[ \t>]*(?P=fence)
-    | (?<!\\)(?P<ticks>`+)[^\n]*?[^`\n](?P=ticks)(?!`)
-    | \\[{}$]
-    | (?P<hidden>
-        @@\d+@@
-        | (?P<dollars>\$\$?)(?:(?!\n\s*\n).)*?(?<!\\)(?P=dollars)
-        | \\\\\((?:(?!\n\s*\n).)*?\\\\\)
-        | \\\\\[(?:(?!\n\s*\n).)*?\\\\\]
-        | \\begin\{(?P<name>[a-zA-Z]*\*?)\}(?:(?!\n\s*\n).)*?\\end\{(?P=name)\}
-    )
-    """,
-    re.DOTALL | re.MULTILINE | re.VERBOSE,
-)
-FORMULA = re.compile(
-    r"""
-    \\(?P<escaped>[\\$])
-    | \$\$(?P<display>(?:\\.|[^\\])+?)\$\$
-    | \$(?P<inline>(?:\\.|[^\\$])+)\$
-    | \\\[(?P<brackets>.+?)\\\]
-    | \\\((?P<parentheses>.+?)\\\)
-    | (?P<environment>\\begin\{(?P<name>[a-zA-Z]+\*?)\}.*?\\end\{(?P=name)\})
-    """,
-    re.DOTALL | re.VERBOSE,
-)
-NUMBERED = "align|alignat|equation|gather|multline"  # environments; on the page without
-ANCHOR = r'<a id="([^"]*)"></a>'
-CAPTION = rf"\s*({ANCHOR})?\**Figure \d"
-NUMBER = r"(<figcaption>\s*<p>)(<strong>Figure [^<]*</strong>)"
 MUST_SHOW = {"summary", "timing"}  # tags of cells that need an output
 PLACEHOLDER = "please fill in"  # stands for the names in the first cell
 KEPT = {  # what a run leaves of the metadata of a cell
@@ -387,6 +342,60 @@ def verify():
 # HTML
 
 
+SHOWN = (  # kinds of output, the first that there is
+    "text/html",
+    "text/markdown",
+    "text/latex",
+    "image/svg+xml",
+    "image/png",
+    "image/jpeg",
+    "image/gif",
+    "image/webp",
+    "image/bmp",
+    "text/plain",
+)
+LOADS = {"script", "link", "iframe", "frame", "object", "embed", "base", "meta"}
+ADDRESSES = ("src", "srcset", "poster", "background", "data")
+# In Markdown formulas are found as JupyterLab does it, code is passed over.
+FORMULA_IN_MARKDOWN = re.compile(
+    r"""
+    ^[ \t>*+-]*(?P<fence>`{3,}|~{3,})[^`\n]*\n.*?^[ \t>]*(?P=fence)
+    | (?<!\\)(?P<ticks>`+)[^\n]*?[^`\n](?P=ticks)(?!`)
+    | \\[{}$]
+    | (?P<hidden>
+        @@\d+@@
+        | (?P<dollars>\$\$?)(?:(?!\n\s*\n).)*?(?<!\\)(?P=dollars)
+        | \\\\\((?:(?!\n\s*\n).)*?\\\\\)
+        | \\\\\[(?:(?!\n\s*\n).)*?\\\\\]
+        | \\begin\{(?P<name>[a-zA-Z]*\*?)\}(?:(?!\n\s*\n).)*?\\end\{(?P=name)\}
+    )
+    """,
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
+FORMULA = re.compile(
+    r"""
+    \\(?P<escaped>[\\$])
+    | \$\$(?P<display>(?:\\.|[^\\])+?)\$\$
+    | \$(?P<inline>(?:\\.|[^\\$])+)\$
+    | \\\[(?P<brackets>.+?)\\\]
+    | \\\((?P<parentheses>.+?)\\\)
+    | (?P<environment>\\begin\{(?P<name>[a-zA-Z]+\*?)\}.*?\\end\{(?P=name)\})
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+FOR_MATH_CORE = (  # TeX that MathJax takes and math-core does not, and the same in its words
+    (r"\\(begin|end)\{(align|alignat|equation|gather|multline)\}", r"\\\1{\2*}"),
+    (
+        r"\\DeclareMathOperator(\*?)\s*(\{\\\w+\})\s*\{([^{}]*)\}",
+        r"\\newcommand\2{\\operatorname\1{\3}}",
+    ),
+    (r"\\newcommand\*?\s*(\{\\\w+\}|\\\w+)", r"\\providecommand\1{}\\renewcommand\1"),
+)
+ANCHOR = r'<a id="([^"]*)"></a>'
+CAPTION = rf"\s*({ANCHOR})?\**Figure \d"
+NUMBER = r"(<figcaption>\s*<p>)(<strong>Figure [^<]*</strong>)"
+
+
 def highlighted(code, language, _):
     """Return the code of a Markdown text as HTML, coloured if that is known."""
     try:
@@ -448,7 +457,7 @@ class PageExporter(HTMLExporter):
     @pass_context
     def latex2html(self, context, source):
         """Render an output that is TeX."""
-        return self.finished(context, html.escape(source))
+        return self.finished(context, f"<p>{html.escape(source)}</p>")
 
     @pass_context
     def finished(self, context, text):
@@ -457,7 +466,7 @@ class PageExporter(HTMLExporter):
         cell = context["cell"]
         where = describe(context["nb"], cell)
         try:
-            for string in soup.find_all(string=is_typeset):
+            for string in filter(FORMULA.search, soup.find_all(string=is_typeset)):
                 string.replace_with(BeautifulSoup(self.typeset(string), "html.parser"))
             for tag in soup.find_all(src=True):
                 tag["src"] = embedded(tag["src"], cell.get("attachments", {}))
@@ -470,7 +479,8 @@ class PageExporter(HTMLExporter):
         for heading in soup.find_all(re.compile(r"h[1-6]")):
             self.give_anchor(heading)
         for table in soup.find_all("table"):
-            make_narrow(table)
+            label_cells(table)
+            table.wrap(soup.new_tag("div", attrs={"class": "wide", "tabindex": "0"}))
         return str(soup)
 
     def typeset(self, text):
@@ -486,8 +496,9 @@ class PageExporter(HTMLExporter):
 
     def formula(self, latex, display):
         """Return a formula as MathML; one of its own scrolls if it is wide."""
-        latex = re.sub(rf"\\(begin|end)\{{({NUMBERED})\}}", r"\\\1{\2*}", latex.strip())
-        formula = self.mathml.convert_with_global_state(latex, displaystyle=display)
+        for theirs, ours in FOR_MATH_CORE:
+            latex = re.sub(theirs, ours, latex)
+        formula = self.mathml.convert_with_global_state(latex.strip(), displaystyle=display)
         if formula == "<math></math>":  # it defines a macro
             return ""
         return f'<span class="wide" tabindex="0">{formula}</span>' if display else formula
@@ -542,10 +553,10 @@ def needs_more(tag):
     )
 
 
-def make_narrow(table):
-    """Let a table scroll; note the headings beside the cells of one that is all text.
+def label_cells(table):
+    """Note the headings beside the cells of a table of sentences.
 
-    On a narrow screen each row of such a table becomes a card.
+    On a narrow screen each row of such a table becomes a card; others scroll.
     """
     head = table.find("thead")
     names = [cell.get_text(" ", strip=True) for cell in head.find_all("th")] if head else []
@@ -557,7 +568,6 @@ def make_narrow(table):
         for row in rows:
             for name, cell in zip(names, row, strict=True):
                 cell["data-label"] = name
-    table.wrap(BeautifulSoup('<div class="wide" tabindex="0"></div>', "html.parser").div)
 
 
 def fold_title(cell):
