@@ -45,7 +45,6 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
-from traitlets.config import Config
 
 TEMPLATES = Path(__file__).resolve().parent
 PROJECT = TEMPLATES.parent
@@ -425,7 +424,6 @@ class PageExporter(HTMLExporter):
 
     def __init__(self):
         super().__init__(
-            config=Config({"NbConvertBase": {"display_data_priority": list(SHOWN)}}),
             template_name="handin",
             extra_template_basedirs=[str(TEMPLATES)],
             exclude_input_prompt=True,
@@ -613,7 +611,7 @@ def mark_sections(notebook):
 
 
 def choose_shown(notebook):
-    """Leave of each output what the page can show; refuse one that needs a script."""
+    """Leave of each output the kind that is shown; refuse one that needs a script."""
     for cell in code_cells(notebook):
         for output in cell.outputs:
             data = output.get("data", {})
@@ -625,6 +623,8 @@ def choose_shown(notebook):
                 raise HandinError(
                     f"What {describe(notebook, cell)} shows needs a script: {others[0]}"
                 )
+            if kind:
+                output.data = {kind: data[kind]}
 
 
 def join_figures(cell):

@@ -10,7 +10,7 @@ import pytest
 from conftest import PROJECT, code_cells
 
 COMMANDS = {"ipykernel", "ruff", "jupyterlab"}  # used, not imported
-BASES = {"nbclient", "mistune"}  # subclassed by way of nbconvert
+BASES = {"nbclient", "linkify-it-py"}  # imported by way of others
 
 
 def canonical(name):
