@@ -471,8 +471,9 @@ class PageExporter(HTMLExporter):
         except (LatexError, CannotBeShown) as error:
             raise HandinError(f"The text of {where} cannot be shown: {error}") from error
         for tag in soup.find_all(needs_more):
+            needed = " ".join(str(tag).split())[:80]
             raise HandinError(
-                f"What {where} shows needs something that is not in the file: {str(tag)[:80]}"
+                f"What {where} shows needs something that is not in the file: {needed}"
             )
         for heading in soup.find_all(re.compile(r"h[1-6]")):
             self.give_anchor(heading)
@@ -547,7 +548,7 @@ def needs_more(tag):
     style = tag.get("style", "") + (tag.get_text() if tag.name == "style" else "")
     return (
         not all(address.startswith(("data:", "#")) for address in addresses)
-        or re.search(r"""@import|url\((?!\s*['"]?(data:|#))""", style) is not None
+        or re.search(r"""(?i)@import|url\((?!\s*['"]?(data:|#))""", style) is not None
     )
 
 
