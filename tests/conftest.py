@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import types
+import wave
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -150,6 +151,15 @@ def figure_output(width, height, alt):
     return new_output("display_data", data=data, metadata=about)
 
 
+def sound():
+    """Return a short silence as a data address."""
+    data = io.BytesIO()
+    with wave.open(data, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(1600))
+    return f"data:audio/wav;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
 def markdown_output(text):
     """Return displayed Markdown."""
     return new_output("display_data", data={"text/markdown": text})
@@ -236,14 +246,20 @@ def sample():
         ),
         executed("last = 1", 6, *figure("The last.", 3, 880, 700)),
         executed(
-            "# @title The checks\nshow_checks()",
+            "Audio(0)",
             7,
+            new_output("display_data", data={"text/html": f"<audio controls src='{sound()}'>"}),
+            new_output("display_data", data={"text/latex": "$\\displaystyle \\frac12$"}),
+        ),
+        executed(
+            "# @title The checks\nshow_checks()",
+            8,
             claims_output(claim("Above", 1.5, "above 1", True)),
             metadata=FOLDED,
         ),
         executed(
             "# @title The answers\nx = 1",
-            8,
+            9,
             *figure("All.", 4, 880, 240),
             markdown_output('<a id="Answers"></a>\n\n' + answers),
             metadata=FOLDED | {"tags": ["overview"]},

@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-import wave
 from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
@@ -15,6 +14,7 @@ from conftest import (
     figure_output,
     markdown_output,
     numbered,
+    sound,
 )
 from nbformat.v4 import new_markdown_cell, new_notebook, new_output
 from PIL import Image
@@ -73,7 +73,7 @@ MARKDOWN = {  # as JupyterLab 4.6 shows it
         "<details><summary>S</summary><p>Some <em>text</em>.</p></details>"
     ),
     "<div>\n<div>\n\n*in* $x$\n\n</div>\n</div>": "<div><div><p><em>in</em> [x]</p></div></div>",
-    "# A <i>b</i> `c`": '<h1 id="A-b-c">A <i>b</i> <code>c</code></h1>',
+    "# A <i>b</i>: `c`": '<h1 id="A-b:-c">A <i>b</i>: <code>c</code></h1>',
     "a <!-- not shown --> b": "<p>a <!-- not shown --> b</p>",
     "| a | b |\n|---|---|\n| 1 |\n| 1 | 2 | 3 |": table("ab", ["1", ""], "12"),
     "a<br>b | c\n--|--\n1<br>2 | 3\nlast": table(["a<br/>b", "c"], ["1<br/>2", "3"], ["last", ""]),
@@ -121,27 +121,11 @@ def test_lists_of_tasks_and_pictures_of_a_cell(export):
 # Outputs
 
 
-def encoded(write):
-    """Return what a function writes into a file as base64."""
-    data = io.BytesIO()
-    write(data)
-    return base64.b64encode(data.getvalue()).decode()
-
-
-def sound():
-    """Return a short silence as a data address."""
-
-    def write(data):
-        with wave.open(data, "wb") as file:
-            file.setparams((1, 2, 8000, 0, "NONE", ""))
-            file.writeframes(bytes(1600))
-
-    return f"data:audio/wav;base64,{encoded(write)}"
-
-
 def picture(kind):
     """Return a small picture of a kind as base64."""
-    return encoded(lambda data: Image.new("RGB", (40, 30)).save(data, kind))
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(data, kind)
+    return base64.b64encode(data.getvalue()).decode()
 
 
 FOREST = RandomForestClassifier(5).fit([[0], [1]], [0, 1])
