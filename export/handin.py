@@ -619,10 +619,11 @@ def choose_shown(notebook):
             if "sk-top-container" in data.get("text/html", ""):
                 del data["text/html"]  # an estimator: its text says the same
             kind = next((kind for kind in SHOWN if kind in data), None)
-            others = [kind for kind in data if not kind.startswith(("text/", "image/"))]
+            others = [kind for kind in data if kind not in SHOWN]
             if others and kind in (None, "text/plain"):
                 raise HandinError(
-                    f"What {describe(notebook, cell)} shows needs a script: {others[0]}"
+                    f"What {describe(notebook, cell)} shows is of a kind that the page, "
+                    f"which has no scripts, cannot show: {others[0]}"
                 )
             if kind:
                 output.data = {kind: data[kind]}
