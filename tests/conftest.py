@@ -205,10 +205,11 @@ def sample():
     """Return a small notebook with all that the real one may contain."""
     wide = "| " + " | ".join(["header"] * 12) + " |\n" + "|---:" * 12 + "|\n"
     wide += ("| " + " | ".join(["0.00506"] * 12) + " |\n") * 3
-    answers = "| Question | Answer | MSE | Figure |\n|---|---|---:|---|\n" + (
-        "| Does a sentence fit? | Each word of this answer is longer than a number, "
-        "so that the row is wide. | $0.00506 \\pm 0.0001$ | [1](#figure-1) |\n"
-    ) * 3
+    answers = "| Question | Answer | MSE | Figure |\n|---|---|---:|---|\n" + "".join(
+        f"| Does {row} fit? | {'Words are longer than numbers. ' * 8} | 0.00506 "
+        "| [1](#figure-1) |\n"
+        for row in ("one", "another", "the last")
+    )
     terms = " + ".join(f"\\mathrm{{term}}_{{{n}}}" for n in range(12))
     cells = [
         new_markdown_cell(
