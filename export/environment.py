@@ -19,7 +19,7 @@ import os
 import venv
 from pathlib import Path
 
-CONSTRAINTS = Path("constraints.txt")  # pins what the requirements need
+CONSTRAINTS = Path(os.environ.get("CONSTRAINTS", "constraints.txt"))  # pins what they need
 
 
 def works(python):

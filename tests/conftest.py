@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import types
+import wave
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -150,6 +151,15 @@ def figure_output(width, height, alt):
     return new_output("display_data", data=data, metadata=about)
 
 
+def sound():
+    """Return a short silence as a data address."""
+    data = io.BytesIO()
+    with wave.open(data, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(1600))
+    return f"data:audio/wav;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
 def markdown_output(text):
     """Return displayed Markdown."""
     return new_output("display_data", data={"text/markdown": text})
@@ -162,7 +172,7 @@ def claim(sentence, value, threshold, holds):
 
 
 def claims_output(*claims):
-    """Return the table of statements that stands under a reading."""
+    """Return the closed table of all statements."""
     rows = "".join(
         f"<tr><td>{'✓' if c['holds'] else '✗'} {c['sentence']}</td>"
         f"<td>{c['value']}</td><td>{c['threshold']}</td></tr>"
@@ -179,56 +189,81 @@ FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}
 CLOSED = {"jp-MarkdownHeadingCollapsed": True}
 
 
+def caption(text, number):
+    """Return a caption as the notebook shows it."""
+    return markdown_output(f"**Figure {number}.** {text}")
+
+
+def figure(text, number, *size):
+    """Return the outputs of a figure: its name, the picture and the caption."""
+    alt = "Noise without a meaning, as a test of the page"
+    name = markdown_output(f'<a id="figure-{number}"></a>')
+    return [name, figure_output(*size, alt), caption(text, number)]
+
+
 def sample():
     """Return a small notebook with all that the real one may contain."""
-    alt = "Noise without a meaning, as a test of the page"
     wide = "| " + " | ".join(["header"] * 12) + " |\n" + "|---:" * 12 + "|\n"
     wide += ("| " + " | ".join(["0.00506"] * 12) + " |\n") * 3
+    answers = "| Question | Answer | MSE | Figure |\n|---|---|---:|---|\n" + "".join(
+        f"| Does {row} fit? | {'Words are longer than numbers. ' * 8} | 0.00506 "
+        "| [1](#figure-1) |\n"
+        for row in ("one", "another", "the last")
+    )
+    terms = " + ".join(f"\\mathrm{{term}}_{{{n}}}" for n in range(12))
     cells = [
         new_markdown_cell(
-            "# A *sample*\n\nSee [all](#figure-1), [the sum](#2-The-sum), "
-            "[the closed one](#figure-2) and [the terms](#2.1-Terms-×-code)."
-        ),
-        executed(
-            "# @title The answers\nx = 1",
-            1,
-            figure_output(880, 240, alt),
-            markdown_output('<a id="Answers"></a>\n\n' + wide),
-            metadata=FOLDED,
+            "# A *sample*\n\nSee [the answers](#Answers), [all](#figure-1), "
+            "[the sum](#2-The-sum), [the closed one](#figure-2), "
+            "[the last](#figure-3) and [the terms](#2.1-Terms-×-code)."
         ),
         new_markdown_cell("## 1 Figures\n\n> A question about $x_i \\in \\mathbb{R}^d$?"),
-        executed(
-            "y = 1",
-            2,
-            figure_output(880, 480, alt),
-            markdown_output('<a id="figure-1"></a>**Figure 1.** The $x_1$.'),
-        ),
+        executed("y = 1", 1, *figure("The $x_1$.", 1, 880, 480)),
         executed(
             "# @title What is read off\nread()",
-            3,
-            markdown_output("A reading of **two** words. " * 20),
-            claims_output(claim("Above", 1.5, "above 1", True)),
-            metadata=FOLDED | {"tags": ["claim"]},
+            2,
+            markdown_output('<a id="reading-1.1"></a>' + "A reading of **two** words. " * 20),
+            metadata=FOLDED,
         ),
         new_markdown_cell("## Helpers\n\nThe *plumbing*.", metadata=CLOSED),
         executed(
             "# @title Drawing\n\ndef draw():\n    return 'folded'",
-            4,
-            figure_output(500, 1600, alt),
-            markdown_output('<a id="figure-2"></a>**Figure 2.** [Back](#1-Figures)'),
+            3,
+            *figure("[Back](#1-Figures)", 2, 500, 1600),
             metadata=FOLDED,
         ),
         new_markdown_cell("### More helpers"),
-        executed("z = 'not folded'", 5),
+        executed("z = 'not folded'", 4),
         new_markdown_cell(
             "## 2 The sum\n\n$$\\mathrm{MMD}^2 = \\frac{1}{n} \\sum_{i \\ne j}"
-            " k(x_i, x_j)$$\n\n\\begin{align}a &= b \\\\ c &= d\\end{align}\n"
+            " k(x_i, x_j)$$\n\n\\begin{align}a &= b \\\\ c &= d\\end{align}\n\n"
+            f"$${terms}$$\n\n{wide}"
         ),
-        new_markdown_cell("### 2.1 Terms × `code`\n\nText."),
+        new_markdown_cell("### 2.1 Terms × `code`\n\nText." + "\n\nMore text." * 9),
         executed(
-            "print('" + "y" * 70 + "')",
-            6,
+            "def print_all():\n    print('" + "y" * 70 + "')",
+            5,
             new_output("stream", name="stdout", text="z" * 300 + "\n"),
+        ),
+        executed("last = 1", 6, *figure("The last.", 3, 880, 700)),
+        executed(
+            "Audio(0)",
+            7,
+            new_output("display_data", data={"text/html": f"<audio controls src='{sound()}'>"}),
+            new_output("display_data", data={"text/latex": "$\\displaystyle \\frac12$"}),
+        ),
+        executed(
+            "# @title The checks\nshow_checks()",
+            8,
+            claims_output(claim("Above", 1.5, "above 1", True)),
+            metadata=FOLDED,
+        ),
+        executed(
+            "# @title The answers\nx = 1",
+            9,
+            *figure("All.", 4, 880, 240),
+            markdown_output('<a id="Answers"></a>\n\n' + answers),
+            metadata=FOLDED | {"tags": ["overview"]},
         ),
     ]
     python = {"language_info": {"name": "python"}}

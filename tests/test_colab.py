@@ -31,7 +31,8 @@ def on_colab(tmp_path_factory):
     """A project with what a quick run with Colab's packages leaves, and what it complained of."""
     if not os.environ.get("CI"):
         pytest.skip("installs Colab's packages, then runs for minutes: make colab, or CI=true")
-    installed = call([sys.executable, "export/environment.py", COLAB, REQUIREMENTS], PROJECT)
+    install = [sys.executable, "export/environment.py", COLAB, REQUIREMENTS]
+    installed = call(install, PROJECT, CONSTRAINTS=str(REQUIREMENTS))
     assert installed.returncode == 0, installed.stderr
     project = copy_project(tmp_path_factory.mktemp("colab"))
     shutil.copy(NOTEBOOK, project)

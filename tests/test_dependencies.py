@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 COMMANDS = {"ipykernel", "ruff", "jupyterlab", "uv"}  # used, not imported
-BASES = {"nbclient", "mistune"}  # subclassed by way of nbconvert
+BASES = {"nbclient", "linkify-it-py"}  # imported by way of others
 
 
 def canonical(name):

@@ -494,7 +494,7 @@ REFUSED = {  # cells, and a part of the sentence that says why
         "missing attachment",
     ),
     "an unknown formula": (
-        [new_markdown_cell("a"), new_markdown_cell("$\\oops$"), *ran("a", "")],
+        [new_markdown_cell("a"), new_markdown_cell("$\\oops$"), executed("x", 1)],
         "text of cell 2",
     ),
     "a formula in an output": (ran("text/markdown", "$\\oops$"), "text of cell 1"),

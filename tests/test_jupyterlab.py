@@ -2,14 +2,19 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import nbformat
 import pytest
-from conftest import ENVIRONMENT, NOTEBOOK, code_cells, sample, screen
+from bs4 import BeautifulSoup
+from conftest import ENVIRONMENT, NOTEBOOK, PROJECT, code_cells, numbered, sample, screen
+from nbformat.v4 import new_markdown_cell, new_notebook
 from selenium.webdriver.support.wait import WebDriverWait
+from test_handin import script
+from test_page import MARKDOWN
 
 TRACKER = "@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
 MEASURE = """
@@ -123,6 +128,38 @@ def test_jupyterlab_shows_what_was_saved(name, measure):
     assert found["figures"]
     for wanted, width in found["figures"]:
         assert width == int(wanted)
+
+
+def skeleton(text):
+    """Return HTML as its elements and words, without what only the look needs."""
+    soup = BeautifulSoup(re.sub(r"(?s)<!--.*?-->", "", text), "html.parser")
+    for link in soup.select(".jp-InternalAnchorLink, .numbering-entry"):
+        link.decompose()
+    for formula in soup.find_all(["mjx-container", "math"]):
+        math = formula if formula.name == "math" else formula.find("math")
+        formula.replace_with(f"[{math.get_text()}]")
+    for frame in soup.find_all(["span", "tbody"]) + soup.select("div.wide"):
+        frame.unwrap()
+    for element in soup.find_all(True):
+        element.attrs = {}
+        element.name = "s" if element.name == "del" else element.name
+    return re.sub(r"[\s\u2061]", "", str(soup))
+
+
+def test_the_page_shows_markdown_as_jupyterlab_does(lab, measure, browser):
+    cells = [new_markdown_cell(text) for text in ("# Title", *MARKDOWN)]
+    _, folder, _ = lab
+    nbformat.write(new_notebook(cells=numbered(cells)), folder / "markdown.ipynb")
+    measure("markdown.ipynb")
+    shown = "return [...document.querySelectorAll('.jp-Notebook .jp-MarkdownOutput')]"
+    theirs = WebDriverWait(browser, 60).until(
+        lambda lab: (found := lab.execute_script(f"{shown}.map((x) => x.innerHTML)"))
+        and len(found) == len(cells) and found
+    )
+    page = BeautifulSoup(script(PROJECT).export(new_notebook(cells=cells)), "html.parser")
+    ours = [text.decode_contents() for text in page.select(".text")]
+    for source, their, our in zip(MARKDOWN, theirs[1:], ours[1:], strict=True):
+        assert skeleton(our) == skeleton(their), source
 
 
 @pytest.mark.skipif(not os.environ.get("CI"), reason="takes a minute: CI=true")
