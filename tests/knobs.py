@@ -2,12 +2,13 @@
 
 import pytest
 
+KNOBS = {"QUICK": False, "SEEDS": 2, "DEVICE": "cpu", "WORKERS": 1, "KEPT": "", "TREES": 30,
+         "BOTTLENECKS": (2, 4, 8), "SHADES": ("black",)}
+
 
 @pytest.fixture(scope="session")
 def d(definitions):
-    """The definitions as they are on a small machine without QUICK."""
-    knobs = {"QUICK": False, "SEEDS": 2, "DEVICE": "cpu",
-             "ASKED": (2, 4, 8), "TREES": 30, "SHADES": ("black",)}
-    for name, value in knobs.items():
+    """The definitions as they are on a small machine without QUICK, keeping nothing."""
+    for name, value in KNOBS.items():
         setattr(definitions, name, value)
     return definitions
