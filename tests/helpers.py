@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from knobs import KNOBS
 from torch import nn
 
 
@@ -69,3 +70,10 @@ def draws(seed, *shape):
     """Return standard normal numbers of double precision."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.double)
+
+
+def program(notebook, *lines, **knobs):
+    """Return a program that executes the definitions, sets knobs, and goes on with lines."""
+    cells = [c.source for c in notebook.cells if "definitions" in c.metadata.get("tags", [])]
+    knobs = [f"{name} = {value!r}" for name, value in (KNOBS | knobs).items()]
+    return "\n\n".join([*cells, *knobs, *lines]) + "\n"
