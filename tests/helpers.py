@@ -4,8 +4,10 @@ import re
 
 import pytest
 import torch
-from knobs import KNOBS
 from torch import nn
+
+KNOBS = {"QUICK": False, "SEEDS": 2, "DEVICE": "cpu", "WORKERS": 1, "KEPT": "", "TREES": 30,
+         "BOTTLENECKS": (2, 4, 8), "SHADES": ("black",)}
 
 
 class Own(nn.Module):

@@ -1,9 +1,7 @@
 """A plugin of pytest: the definitions, with the knobs that they read."""
 
 import pytest
-
-KNOBS = {"QUICK": False, "SEEDS": 2, "DEVICE": "cpu", "WORKERS": 1, "KEPT": "", "TREES": 30,
-         "BOTTLENECKS": (2, 4, 8), "SHADES": ("black",)}
+from helpers import KNOBS
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import re
 from io import BytesIO
 
 import matplotlib.pyplot as plt
@@ -291,19 +292,65 @@ def test_points_without_noise_lie_on_the_arcs(d):
     assert np.array_equal(d.on_lower(x), moon)
 
 
-def test_mixture_with_the_smallest_bic_finds_the_clusters(d):
+def test_lines_follow_equal_steps_of_the_codes(d):
+    x, models = d.moons(400, 0.1, 0), autoencoders(d, 2)
+    grid, lines = d.code_grid(models, x, 9), d.curve(models, x, 9)
+    assert grid.shape == (2, 9, 1) and lines.shape == (2, 9, 2)
+    for k, model in enumerate(models):
+        first, last = np.quantile(d.encode(model, x), (0.0005, 0.9995))
+        assert np.allclose(grid[k, :, 0], np.linspace(first, last, 9), atol=1e-5)
+        assert torch.allclose(lines[k], d.decode(model, grid[k]), atol=1e-6)
+
+
+def test_bends_of_a_line_are_counted(d):
+    straight = torch.stack([torch.linspace(0, 1, 10), torch.linspace(0, 2, 10)], -1)
+    zigzag = torch.tensor([[0.0, 0], [1, 0], [2, 0], [2, 1], [1, 1], [0, 1], [-1, 1.02], [-2, 1.1]])
+    around = torch.tensor([[-1.0, 0.1], [-2, 0.1], [-3, -0.1], [-4, -0.5]])  # through 180 degrees
+    assert [d.count_bends(line[None]).tolist() for line in (straight, zigzag, around)] == [
+        [0], [3], [2]]
+    assert d.count_bends(zigzag[None], least=0.5).tolist() == [4]
+
+
+def test_distance_to_the_nearest_point_of_each_line(d):
+    lines = torch.tensor([[[0.0, 0], [1, 0]], [[5, 0], [5, 5]]])
+    assert d.distance_to_line(torch.tensor([[1.0, 2], [5, 1]]), lines).tolist() == [
+        [2, pytest.approx(17**0.5)], [pytest.approx(20**0.5), 1]]
+
+
+def test_projection_on_all_components_is_the_identity(d):
+    x_train, x = d.moons(100, 0.1, 0), d.moons(20, 0.1, 1)
+    assert torch.allclose(d.project(x_train, x, 2), x, atol=1e-5)
+    line = d.project(x_train, x, 1) - x_train.mean(0)
+    assert torch.linalg.svdvals(line)[1] < 1e-4
+    found = (d.project(x_train, x_train, 1) - x_train).square().mean()
+    assert found == pytest.approx(np.linalg.eigvalsh(np.cov(x_train.T, bias=True))[0] / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_mixture_with_the_smallest_bic_finds_the_clusters(d, scale):
     noise = np.random.default_rng(0).normal(size=(600, 1))
-    codes = noise + np.repeat([-20.0, 0, 20], 200)[:, None]
+    codes = scale * (noise + np.repeat([-20.0, 0, 20], 200)[:, None])
     mixture = d.best_mixture(codes, range(1, 7))
     assert mixture.n_components == 3
     drawn = d.sample_codes(mixture, 3000, seed=0)
     assert drawn.shape == (3000, 1)
     assert drawn.dtype == torch.float32
-    assert abs(drawn.std() - codes.std()) < 1
+    drawn = drawn / scale
+    assert abs(drawn.std() - codes.std() / scale) < 1
+    assert abs((drawn - 20 * (drawn / 20).round()).std() - 1) < 0.1  # of one cluster
     lump = (drawn / 20).round()  # not one lump after the other
     assert (lump.diff(dim=0) != 0).float().mean() > 0.5
-    assert torch.equal(drawn, d.sample_codes(mixture, 3000, seed=0))
-    assert not torch.equal(drawn, d.sample_codes(mixture, 3000, seed=1))
+    again, other = (d.sample_codes(mixture, 3000, seed=seed) / scale for seed in (0, 1))
+    assert torch.equal(drawn, again)
+    assert not torch.equal(drawn, other)
+
+
+def test_mixtures_of_few_codes_leave_out_what_cannot_be_fitted(d):
+    codes = np.random.default_rng(0).normal(size=(15, 2))
+    assert d.best_mixture(codes, range(1, 21)).n_components < 15
+    for few, sizes in ((codes[:3], [3, 4]), (codes, []), (np.ones((9, 1)), [1])):
+        with pytest.raises(ValueError, match=f"codes must be .*{re.escape(str(few.shape))}"):
+            d.best_mixture(few, sizes)
 
 
 # Figures, tables and claims

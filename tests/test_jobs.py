@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ENVIRONMENT, call, tags
-from helpers import autoencoders, distance, program
-from knobs import KNOBS
+from helpers import KNOBS, autoencoders, distance, program
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -42,6 +41,13 @@ def optimizers(monkeypatch):
     monkeypatch.setattr(torch.optim, "Adam", lambda *args, **options: (
         made.append(1), adam(*args, **options))[1])
     return made
+
+
+def executed(source, name="f"):
+    """What is called f when a cell has been executed."""
+    names = {"__name__": "definitions"}
+    exec(compile(source, "<cell>", "exec"), names)
+    return names[name]
 
 
 def same(models, others):
@@ -121,6 +127,15 @@ def test_any_function_can_be_a_job(d, kept):
         made[:] = []
         made.extend([1, 2])
     assert len(list(kept.iterdir())) >= 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tiny_numbers_are_zero_in_a_job_where_that_can_be(d, monkeypatch, workers):
+    monkeypatch.setattr(d, "WORKERS", workers)
+    source = "def tiny(): import torch; return (torch.full((1000,), 1e-39) * 1.0).eq(0).all()"
+    can_be = torch.set_flush_denormal(True)
+    torch.set_flush_denormal(False)
+    assert d.run_jobs([functools.partial(executed(source, "tiny"))]) == [can_be]
 
 
 # What is kept
@@ -298,13 +313,6 @@ def test_a_change_in_a_value_that_a_training_uses_is_noticed(notebook, old, new)
         cell.source = cell.source.replace(old, new)
     other = definitions_with(changed)
     assert kept_names(d, jobs(d)) != kept_names(other, jobs(other))
-
-
-def executed(source):
-    """What a cell calls f when it is executed."""
-    names = {"__name__": "definitions"}
-    exec(compile(source, "<cell>", "exec"), names)
-    return names["f"]
 
 
 def test_data_settings_seeds_and_versions_are_noticed(d, monkeypatch):
