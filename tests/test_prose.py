@@ -65,7 +65,8 @@ def thresholds(call):
     """Return the thresholds that are typed into a claim, as such and beside 1 (12 % more: 1.12)."""
     limits = [part for argument in call.keywords if argument.arg in ("above", "below")
               for part in ast.walk(argument.value) if isinstance(part, ast.Constant)]
-    return {abs(limit.value - one) for limit in limits for one in (0, 1)}
+    values = [limit.value for limit in limits if isinstance(limit.value, int | float)]
+    return {abs(value - one) for value in values for one in (0, 1)}
 
 
 def sentences(source):
