@@ -7,13 +7,13 @@ import warnings
 import pytest
 import torch
 from helpers import Own, built, distance, draws
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 pytest_plugins = "knobs"
-few = settings(deadline=None, max_examples=15)
+few = settings(deadline=None, max_examples=15, phases=[Phase.generate])  # shrinking takes minutes
 SETTING = {"epochs": 17, "batch_size": 50, "lr": 1e-3}  # 51 steps of 125 points
 
 
