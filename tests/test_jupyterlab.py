@@ -39,7 +39,7 @@ KNOBS = {  # each row of "Changing it" in the README: cell, then what for what
     "parameters": {"1, 2, 3": "21, 22, 23", "(2, 4, 8)": "(2, 3, 4, 8)",
                    "TREES = 500": "TREES = 30"},
     "t1-sweep": {"\"hidden_size\": 64, \"layers\": 3": "\"hidden_size\": 48, \"layers\": 2"},
-    "t1-grid": {"(8, 16, 32, 64, 128), (1, 2, 3, 4)": "(8, 32, 64, 128), (1, 2, 3)"},
+    "t1-grid": {"(8, 16, 32, 64, 128), (1, 2, 3, 4)": "(8, 16, 32, 64, 128, 160), (1, 2, 3, 4)"},
     "t1-rates": {"0.016, 0.032": "0.02"},
     "t1-lengths": {"5, 15, 50": "5, 20, 50", "100, 300": "100, 400"},
     "t1-finalists": {"epochs(60)": "epochs(40)", "\"lr\": 0.001": "\"lr\": 0.002"},
@@ -47,7 +47,7 @@ KNOBS = {  # each row of "Changing it" in the README: cell, then what for what
     "t2-plain": {"\"layers\": 3": "\"layers\": 2"},
     "t2-untrained": {"\"blocks\": 4": "\"blocks\": 3"},
     "t2-weights": {"(0.1, 1.0, 10.0)": "(0.1, 1.0, 5.0)", "doubling(0.002)": "doubling(0.004, 5)"},
-    "t2-bandwidths": {"0.002, 0.012": "0.005"},
+    "t2-bandwidths": {"0.002, 0.012": "0.001, 0.006"},
     "t3-sweep": {"\"hidden_size\": 192": "\"hidden_size\": 128", "(96, 192, 288)": "(96, 128)"},
 }
 
