@@ -11,6 +11,7 @@ import types
 import wave
 from pathlib import Path
 
+import cloudpickle
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
@@ -57,6 +58,7 @@ def definitions(notebook):
     """A module that the ``definitions`` cells were executed in, in order."""
     module = types.ModuleType("definitions")
     sys.modules[module.__name__] = module
+    cloudpickle.register_pickle_by_value(module)  # as the workers get a notebook's own
     for cell in notebook.cells:
         if "definitions" in tags(cell):
             name = f"<cell {cell.id}>"

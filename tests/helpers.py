@@ -6,17 +6,27 @@ import pytest
 import torch
 from torch import nn
 
+KNOBS = {"QUICK": False, "SEEDS": 2, "DEVICE": "cpu", "WORKERS": 1, "KEPT": "", "TREES": 30,
+         "BOTTLENECKS": (2, 4, 8), "SHADES": ("black",)}
 
-class Identity(nn.Module):
+
+class Own(nn.Module):
+    """A model of two halves, whatever they are made of."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+
+class Identity(Own):
     """Its codes are its inputs, and so are its reconstructions."""
 
-    def __init__(self):
-        super().__init__()
-        self.shift = nn.Parameter(torch.zeros(1, 1))
-        self.decoder = nn.Identity()
-
-    def encoder(self, x):
-        return x + self.shift
+    def __init__(self, size=2):
+        super().__init__(nn.Linear(size, size), nn.Identity())
+        with torch.no_grad():
+            self.encoder.weight.copy_(torch.eye(size))
+            self.encoder.bias.zero_()
 
 
 def built(architecture, *sizes, count, seed=0):
@@ -62,3 +72,10 @@ def draws(seed, *shape):
     """Return standard normal numbers of double precision."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.double)
+
+
+def program(notebook, *lines, **knobs):
+    """Return a program that executes the definitions, sets knobs, and goes on with lines."""
+    cells = [c.source for c in notebook.cells if "definitions" in c.metadata.get("tags", [])]
+    knobs = [f"{name} = {value!r}" for name, value in (KNOBS | knobs).items()]
+    return "\n\n".join([*cells, *knobs, *lines]) + "\n"

@@ -1,62 +1,21 @@
 """The definitions of task 1 and those that all tasks share."""
 
-import ast
+import base64
 import json
 import math
 import re
-from types import SimpleNamespace
+from io import BytesIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from conftest import tags
 from helpers import Identity, autoencoders, distance, refused, weights_of
 from sklearn.datasets import make_moons
 from torch import nn
 
 pytest_plugins = "knobs"
 FAR = 1e-4  # a difference of weights that counts
-ENGINE = ("train_autoencoder", "train_mmd_autoencoder", "Autoencoder",
-          "ResNet", "mmd2", "mmd2_to_normal", "mse")
-
-
-# The engine as a whole
-
-
-def code_lines(node, source):
-    """Count a definition's lines without docstrings, comments and blanks."""
-    start = min([node.lineno, *(decorator.lineno for decorator
-                                in getattr(node, "decorator_list", []))])
-    lines = set(range(start, node.end_lineno + 1))
-    for part in ast.walk(node):
-        if (isinstance(part, (ast.FunctionDef, ast.ClassDef))
-                and ast.get_docstring(part) is not None):
-            text = part.body[0]
-            lines -= set(range(text.lineno, text.end_lineno + 1))
-    text = ["", *source.splitlines()]
-    return sum(text[i].strip()[:1] not in ("", "#") for i in lines)
-
-
-def test_the_engine_has_at_most_250_lines_of_code(notebook):
-    """All that the functions and classes of ENGINE use, and they."""
-    sizes, uses = {}, {}
-    for cell in notebook.cells:
-        if "definitions" in tags(cell):
-            for node in ast.parse(cell.source).body:
-                names = [t.id for t in getattr(node, "targets", [])
-                         if isinstance(t, ast.Name)]
-                for name in names or [getattr(node, "name", None)]:
-                    sizes[name] = code_lines(node, cell.source)
-                    uses[name] = {part.id for part in ast.walk(node)
-                                  if isinstance(part, ast.Name)}
-    todo, engine = set(ENGINE), set()
-    while todo:
-        engine |= todo
-        todo = {name for used in todo for name in uses[used]
-                if name in uses} - engine
-    assert {"Linear", "require", "stack", "encode"} <= engine
-    assert 100 < sum(sizes[name] for name in engine) <= 250
 
 
 # The autoencoder
@@ -65,7 +24,7 @@ def test_the_engine_has_at_most_250_lines_of_code(notebook):
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 def test_relu_stands_between_linear_layers_only(d, half):
     kinds = [type(m) for m in getattr(d.Autoencoder(2, 1, 8, 3), half)]
-    assert all(issubclass(kind, nn.Linear) for kind in kinds[::2])
+    assert all(kind is nn.Linear for kind in kinds[::2])
     assert all(kind is nn.ReLU for kind in kinds[1::2])
     assert len(kinds) == 7
 
@@ -149,7 +108,7 @@ def test_schedules_reach_the_training(d, monkeypatch, schedule, first, last):
     """The first step of Adam moves each weight by the rate itself."""
     model, = autoencoders(d, 1)
     places = [weights_of(model)]
-    monkeypatch.setattr(d, "unstack", lambda net, models: places.append(
+    monkeypatch.setattr(d, "write_back", lambda net, models: places.append(
         weights_of(net)))
     d.train_autoencoder(model, d.moons(60, 0.1, 0), epochs=30, lr=1e-3,
                         batch_size=60, schedule=schedule)
@@ -191,9 +150,19 @@ def test_numbers_of_other_kinds_are_converted(d, convert):
     ("lr", "fast"), ("lr", None), ("batch_size", 0), ("batch_size", 2.5),
     ("seed", -1), ("seed", 0.5), ("input_noise", -0.1),
     ("input_noise", math.nan), ("schedule", "linear"), ("models", []),
-    ("models", [1, 2]), ("models", None)])
+    ("models", None)])
 def test_bad_arguments_are_named_with_their_value(d, train, name, value):
     refused(d, name, value, repr(value), train)
+
+
+def test_what_is_no_autoencoder_is_refused(d):
+    one, = autoencoders(d, 1)
+    named = nn.ModuleDict({"enc": nn.Linear(2, 1), "dec": nn.Linear(1, 2)})
+    for wrong, words in (([1, 2], "not 1"), ([one, named], "enc"), (named, "enc"),
+                         ([one, one], "once"), (nn.ModuleList([one]), "ModuleList")):
+        refused(d, "models", wrong, words, "train_autoencoder")
+        with pytest.raises(ValueError, match=f"(?s)models .*{words}"):
+            d.mse(wrong, torch.zeros(3, 2))
 
 
 @pytest.mark.parametrize("train", [
@@ -212,10 +181,15 @@ def test_bad_data_is_described(d, train, x, words):
 @pytest.mark.parametrize("other", [(2, 1, 9, 2), (2, 1, 8, 3), (2, 2, 8, 2)])
 def test_models_of_different_architectures_are_refused(d, other):
     models = autoencoders(d, 1) + autoencoders(d, 1, *other)
-    for use in (lambda: d.train_autoencoder(models, [[0, 0]], epochs=1),
-                lambda: d.mse(models, [[0, 0]])):
-        with pytest.raises(ValueError, match="(?s)model.*architecture"):
-            use()
+    with pytest.raises(ValueError, match="(?s)models.*architecture"):
+        d.train_autoencoder(models, [[0, 0]], epochs=1)
+
+
+def test_codes_of_different_sizes_are_refused_but_their_errors_are_not(d):
+    x, models = d.moons(20, 0.1, 0), autoencoders(d, 1) + autoencoders(d, 1, 2, 2, 9, 1)
+    with pytest.raises(ValueError, match="models .*same size"):
+        d.encode(models, x)
+    assert torch.equal(d.mse(models, x), torch.stack([d.mse(m, x) for m in models]))
 
 
 @pytest.mark.parametrize("function, name, size", [
@@ -234,13 +208,13 @@ def test_points_that_fit_no_model_are_refused(d, function, name, size):
     ids=["the loss", "only its gradient"])
 def test_divergence_names_the_epoch_and_keeps_finite_weights(
         d, monkeypatch, explode):
-    models, kept, unstack = autoencoders(d, 2), [], d.unstack
+    models, kept, write_back = autoencoders(d, 2), [], d.write_back
 
     def record(net, models):
-        unstack(net, models)
+        write_back(net, models)
         kept.append([w.detach().clone() for w in net.parameters()])
 
-    monkeypatch.setattr(d, "unstack", record)
+    monkeypatch.setattr(d, "write_back", record)
     with pytest.raises(FloatingPointError, match="epoch 4"):
         d.train_autoencoder(
             models, d.moons(100, 0.1, 0), epochs=9,
@@ -274,19 +248,6 @@ def test_fit_builds_and_trains_from_its_seed(d):
         assert distance(a, b) == 0
 
 
-@pytest.mark.parametrize("quick, epochs", [(False, 50), (True, 3)])
-def test_a_quick_run_gets_a_twentieth_of_the_epochs(
-        d, monkeypatch, quick, epochs):
-    monkeypatch.setattr(d, "QUICK", quick)
-    calls = []
-    models = d.fit(torch.zeros(5, 3), d.ResNet, hidden_size=4, blocks=1,
-                   epochs=50, weight=2,
-                   train=lambda models, x, **options: calls.append(options))
-    assert calls == [{"epochs": epochs, "seed": 0, "weight": 2}]
-    assert [repr(model) for model in models] == d.SEEDS * [
-        repr(d.ResNet(3, 4, 1))]
-
-
 # What is measured
 
 
@@ -298,9 +259,14 @@ def test_encode_decode_and_mse_agree_with_the_models(d):
     for k, model in enumerate(models):
         assert torch.allclose(codes[k], model.encoder(x), atol=1e-6)
         assert torch.allclose(back[k], model(x), atol=1e-6)
-        assert torch.allclose(d.decode(model, codes[k])[0], back[k])
+        assert torch.equal(d.encode(model, x), codes[k])
+        assert torch.equal(d.decode(model, codes[k]), back[k])
+        assert torch.equal(d.reconstruct(model, x), back[k])
         expected = (model(x) - x).square().mean()
         assert torch.isclose(d.mse(models, x)[k], expected)
+        assert torch.equal(d.mse(models, x)[k], d.mse(model, x))
+    assert d.mse(models[0], x).shape == ()
+    assert d.encode(models[:1], x).shape == (1, 40, 1)
     own = torch.stack([x, x + 1, x + 2])  # one data set a model
     assert torch.isclose(d.mse(models, own)[2], d.mse(models[2], x + 2))
 
@@ -326,57 +292,65 @@ def test_points_without_noise_lie_on_the_arcs(d):
     assert np.array_equal(d.on_lower(x), moon)
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_torn_runs_start_again_and_the_best_is_kept(d, monkeypatch, shared):
-    """Errors of 1 and 1.5 times the arc error: only the latter is torn."""
-    x = d.moons(400, 0.1, 0)
-    arc, asked, seeds = d.arc_error(x), [], []
-
-    def run(error):
-        return SimpleNamespace(error=error * arc)
-
-    def fit(x_train, *, count, seed, **setting):
-        asked.append((len(x_train), count, setting))
-        seeds.append(seed)
-        return [run(error) for error in ((1.2, 1.0), (1.3,), (1.4,))[len(asked) - 1]]
-
-    for name, value in {"fit": fit, "mse": lambda models, x: torch.tensor(
-            [m.error for m in (models if isinstance(models, list) else [models])])}.items():
-        monkeypatch.setattr(d, name, value, raising=False)
-    x_train = x if shared else x.expand(3, 400, 2)
-    kept, torn = d.restart_torn([run(1.0), run(1.5), run(1.5)], x_train,
-                                {"epochs": 7})
-    assert torn == 4
-    assert [m.error / arc for m in kept] == pytest.approx([1.0, 1.2, 1.0])
-    assert asked == [(400 if shared else n, n, {"epochs": 7}) for n in (2, 1, 1)]
-    assert len({*seeds}) == 3
-    assert d.restart_torn([run(1.0)], x, {}) == ([run(1.0)], 0)
-    assert len(asked) == 3
-
-
-def test_curve_follows_the_quantiles_of_the_codes(d):
+def test_lines_follow_equal_steps_of_the_codes(d):
     x, models = d.moons(400, 0.1, 0), autoencoders(d, 2)
-    curves = d.curve(models, x, points=9)
-    assert curves.shape == (2, 9, 2)
+    grid, lines = d.code_grid(models, x, 9), d.curve(models, x, 9)
+    assert grid.shape == (2, 9, 1) and lines.shape == (2, 9, 2)
     for k, model in enumerate(models):
-        levels = np.linspace(0.0005, 0.9995, 9)
-        codes = np.quantile(d.encode(model, x)[0], levels, axis=0)
-        assert np.allclose(curves[k], d.decode(model, codes)[0], atol=1e-5)
+        first, last = np.quantile(d.encode(model, x), (0.0005, 0.9995))
+        assert np.allclose(grid[k, :, 0], np.linspace(first, last, 9), atol=1e-5)
+        assert torch.allclose(lines[k], d.decode(model, grid[k]), atol=1e-6)
 
 
-def test_mixture_with_the_smallest_bic_finds_the_clusters(d):
+def test_bends_of_a_line_are_counted(d):
+    straight = torch.stack([torch.linspace(0, 1, 10), torch.linspace(0, 2, 10)], -1)
+    zigzag = torch.tensor([[0.0, 0], [1, 0], [2, 0], [2, 1], [1, 1], [0, 1], [-1, 1.02], [-2, 1.1]])
+    around = torch.tensor([[-1.0, 0.1], [-2, 0.1], [-3, -0.1], [-4, -0.5]])  # through 180 degrees
+    assert [d.count_bends(line[None]).tolist() for line in (straight, zigzag, around)] == [
+        [0], [3], [2]]
+    assert d.count_bends(zigzag[None], least=0.5).tolist() == [4]
+
+
+def test_distance_to_the_nearest_point_of_each_line(d):
+    lines = torch.tensor([[[0.0, 0], [1, 0]], [[5, 0], [5, 5]]])
+    assert d.distance_to_line(torch.tensor([[1.0, 2], [5, 1]]), lines).tolist() == [
+        [2, pytest.approx(17**0.5)], [pytest.approx(20**0.5), 1]]
+
+
+def test_projection_on_all_components_is_the_identity(d):
+    x_train, x = d.moons(100, 0.1, 0), d.moons(20, 0.1, 1)
+    assert torch.allclose(d.project(x_train, x, 2), x, atol=1e-5)
+    line = d.project(x_train, x, 1) - x_train.mean(0)
+    assert torch.linalg.svdvals(line)[1] < 1e-4
+    found = (d.project(x_train, x_train, 1) - x_train).square().mean()
+    assert found == pytest.approx(np.linalg.eigvalsh(np.cov(x_train.T, bias=True))[0] / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_mixture_with_the_smallest_bic_finds_the_clusters(d, scale):
     noise = np.random.default_rng(0).normal(size=(600, 1))
-    codes = noise + np.repeat([-20.0, 0, 20], 200)[:, None]
+    codes = scale * (noise + np.repeat([-20.0, 0, 20], 200)[:, None])
     mixture = d.best_mixture(codes, range(1, 7))
     assert mixture.n_components == 3
     drawn = d.sample_codes(mixture, 3000, seed=0)
     assert drawn.shape == (3000, 1)
     assert drawn.dtype == torch.float32
-    assert abs(drawn.std() - codes.std()) < 1
+    drawn = drawn / scale
+    assert abs(drawn.std() - codes.std() / scale) < 1
+    assert abs((drawn - 20 * (drawn / 20).round()).std() - 1) < 0.1  # of one cluster
     lump = (drawn / 20).round()  # not one lump after the other
     assert (lump.diff(dim=0) != 0).float().mean() > 0.5
-    assert torch.equal(drawn, d.sample_codes(mixture, 3000, seed=0))
-    assert not torch.equal(drawn, d.sample_codes(mixture, 3000, seed=1))
+    again, other = (d.sample_codes(mixture, 3000, seed=seed) / scale for seed in (0, 1))
+    assert torch.equal(drawn, again)
+    assert not torch.equal(drawn, other)
+
+
+def test_mixtures_of_few_codes_leave_out_what_cannot_be_fitted(d):
+    codes = np.random.default_rng(0).normal(size=(15, 2))
+    assert d.best_mixture(codes, range(1, 21)).n_components < 15
+    for few, sizes in ((codes[:3], [3, 4]), (codes, []), (np.ones((9, 1)), [1])):
+        with pytest.raises(ValueError, match=f"codes must be .*{re.escape(str(few.shape))}"):
+            d.best_mixture(few, sizes)
 
 
 # Figures, tables and claims
@@ -386,20 +360,23 @@ def test_mixture_with_the_smallest_bic_finds_the_clusters(d):
 def shown(d, monkeypatch):
     """What is displayed during a test: pairs of an object, its metadata."""
     outputs = []
-    monkeypatch.setattr(d, "display", lambda shown, metadata=None: (
-        outputs.append((shown, metadata))))
+    monkeypatch.setattr(d, "display", lambda shown, metadata=None, raw=False: (
+        outputs.append((shown if raw else {"text/markdown": shown.data}, metadata))))
     return outputs
 
 
-def test_tables_and_ranges_as_text(d, shown):
+@pytest.mark.parametrize("quick", [False, True])
+def test_tables_and_ranges_as_text(d, shown, monkeypatch, quick):
+    monkeypatch.setattr(d, "QUICK", quick)
     assert d.spread([3, 1, 2.0]) == "2.00 (1.00 to 3.00)"
     assert d.spread(torch.tensor([0.1, 0.3]), 1) == "0.2 (0.1 to 0.3)"
     assert d.spread(np.array([1.25]), 1) == "1.2"
     assert d.slashed([[1, 2, 6], [4.04, 4.04]]) == "2.0 / 4.0"
-    d.table(["a", "b"], [["x", 1], ["y", 2]])
-    [(table, _)] = shown
-    assert table.data.splitlines() == [
-        "| a | b |", "| :-- | --: |", "| x | 1 |", "| y | 2 |"]
+    d.table(["a", "b"], [["x", 1], ["|y|\nz", 2]], about=3)
+    [(table, metadata)] = shown
+    assert metadata == {"about": 3}
+    assert table["text/markdown"].splitlines() == [
+        f"| a{' (quick run)' * quick} | b |", "| :-- | --: |", "| x | 1 |", "| \\|y\\| z | 2 |"]
 
 
 def test_a_claim_holds_strictly_between_its_thresholds(d):
@@ -414,47 +391,49 @@ def test_a_claim_holds_strictly_between_its_thresholds(d):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_claims_that_do_not_hold_are_shown_and_never_raise(
-        d, shown, monkeypatch, quick):
+def test_readings_note_what_they_state_and_never_raise(d, shown, monkeypatch, quick):
     monkeypatch.setattr(d, "QUICK", quick)
-    claims = d.claim("""the
-        first""", 2, above=1), d.claim("second", 2, below=1)
-    d.reading("The text.", *claims)
-    d.reading("All is well.", claims[0])
-    d.reading("Unknown.", d.claim("third", math.nan, above=1))
-    texts = [output.data for output, _ in shown]
+    monkeypatch.setattr(d, "CLAIMS", {})
+    wrong, right = d.claim("""the
+        first""", 2, below=1), d.claim("second", 2, above=1)
+    for _ in range(2):  # run again, a cell states its claims again
+        d.reading("1.2", """The
+            text.
+
+            More.""", wrong, right)
+    unknown = d.claim("third", math.nan, above=1)
+    d.reading("1.2b", "Unknown.", unknown)
+    texts = [output["text/markdown"] for output, _ in shown]
     if quick:
-        assert [text[:10] for text in texts] == ["*Quick run"] * 3
+        assert all(text.startswith("*Quick run") for text in texts)
+        assert d.CLAIMS == {} and not any(metadata for _, metadata in shown)
         return
-    assert texts[::2] == ["The text.", "All is well.", "Unknown."]
-    assert shown[1][1] == {"claims": [*claims]}
-    marks = [re.findall("[✓✗]|the first|second", text) for text in texts[1::2]]
-    assert marks == [["✗", "✓", "the first", "✗", "second"],
-                     ["✓", "✓", "the first"], ["✗", "✗"]]
-    assert "2 statements checked, 1 false" in texts[1]
+    assert texts[1:] == ['<a id="reading-1.2"></a>The text.\n\nMore.',
+                         '<a id="reading-1.2b"></a>Unknown.']
+    assert shown[1][1] == {"claims": [wrong, right]}
+    assert [*d.CLAIMS.items()] == [("1.2", (wrong, right)), ("1.2b", (unknown,))]
+    assert [wrong["sentence"], wrong["holds"], right["holds"], unknown["holds"]] == [
+        "the first", False, True, False]
 
 
-def test_answers_link_to_their_figure(d, monkeypatch):
-    monkeypatch.setattr(d, "ANSWERS", {}, raising=False)
-    for figure in (4, 5):  # run again, a cell sets its row again
-        d.answer("1.2 repeats", """Yes,
-            they do.""", "0.1", "", figure)
-    d.answer("1.3 samples", "No.", "0.2", "0.3", "[2.1](#2.1)")
-    assert [*d.ANSWERS.values()] == [
-        ["1.2 repeats", "Yes, they do.", "0.1", "", "[5](#figure-5)"],
-        ["1.3 samples", "No.", "0.2", "0.3", "[2.1](#2.1)"]]
-
-
-def test_figures_are_shown_with_title_caption_and_alt(d, shown):
+@pytest.mark.parametrize("quick", [False, True])
+def test_figures_are_shown_with_title_caption_and_alt(d, shown, monkeypatch, quick):
+    monkeypatch.setattr(d, "QUICK", quick)
     fig, ax = plt.subplots(figsize=(9.17, 3))
     d.plot_sweep(ax, (1, 10), {"curve": [[1, 2, 6], [3, 4, 5]]}, ylabel="y")
     assert ax.lines[0].get_ydata().tolist() == [2, 4]
     assert ax.texts[0].get_text() == "curve"
     d.show(fig, 7, "The finding", """What is
-        drawn.""", alt="A line.")
-    (image, _), (caption, _) = shown
-    assert image.alt == "The finding. A line."
-    assert (image.width, image.height) == (880, 288)
-    assert caption.data == (
-        '<a id="figure-7"></a>**Figure 7.** What is drawn.')
+        drawn.""", alt="""A
+        line.""")
+    (anchor, _), (image, about), (caption, _) = shown
+    title = "Quick run: " * quick + "The finding"
+    alt = f"{title}. A line."
+    assert about == {"image/png": {"width": 880, "height": 288, "alt": alt}}
+    assert image["text/plain"] == alt
+    drawn = plt.imread(BytesIO(base64.b64decode(image["image/png"])))
+    assert drawn.shape[:2] == (576, 1760)
+    assert fig.get_suptitle() == title
+    assert anchor == {"text/markdown": '<a id="figure-7"></a>'}
+    assert caption == {"text/markdown": "**Figure 7.** What is drawn."}
     assert not plt.fignum_exists(fig.number)

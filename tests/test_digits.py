@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 import torch
 from sklearn.datasets import load_digits
 
@@ -53,44 +54,71 @@ def test_images_are_drawn_row_by_row(d):
         assert picture.mask[top, left:left + 9].all()
 
 
-class Pixels(torch.nn.Module):
-    """Codes are the first two pixels; the decoder repeats them."""
+@pytest.mark.parametrize("gap", [1, 3])
+def test_titles_and_names_stand_beside_their_images(d, gap):
+    fig, ax = plt.subplots()
+    d.plot_images(ax, torch.rand(6, 64), 3, titles=("a", "b", "c"), gap=gap)
+    d.name_rows(ax, ["first", "second"], gap=gap)
+    places = [(text.get_text(), text.get_position()[0]) for text in ax.texts]
+    rows = [text.get_text() for text in ax.get_yticklabels()]
+    plt.close(fig)
+    period = 8 + gap
+    assert places == [("a", period / 2), ("b", 1.5 * period), ("c", 2.5 * period)]
+    assert rows == ["first", "second"]
+    assert ax.get_yticks().tolist() == [period / 2, 1.5 * period]
 
-    def __init__(self):
-        super().__init__()
-        self.encoder = torch.nn.Linear(64, 2, bias=False)
-        self.decoder = torch.nn.Linear(2, 64, bias=False)
-        with torch.no_grad():
-            self.encoder.weight.copy_(torch.eye(64)[:2])
-            self.decoder.weight.copy_(torch.eye(64)[:, :2])
 
-
-def test_sample_digits_draws_each_class_from_its_own_codes(d, monkeypatch):
-    for name, half in (("encode", "encoder"), ("decode", "decoder")):
-        monkeypatch.setattr(d, name, lambda model, x, half=half: getattr(
-            model, half)(x).detach()[None])
+def test_islands_are_groups_of_codes_with_other_digits_between_them(d):
     generator = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[0.0, 0]] * 60 + [[8, 0]] * 40 + [[0, 8]] * 15 + [[4, 0]] * 50)
+    codes = centres + 0.3 * torch.randn(165, 2, generator=generator)
+    y = np.array([3] * 115 + [5] * 50)
+    islands = d.islands_of(codes.numpy(), y, 3)
+    assert [sorted(island.tolist()) for island in islands] == [
+        [*range(60)], [*range(60, 100)], [*range(100, 115)]]
+    assert [len(island) for island in d.islands_of(codes.numpy(), y, 5)] == [50]
+    assert len(d.islands_of(codes.numpy(), y, 3, least=50)) == 1
+
+
+def test_doubt_is_the_entropy_in_bits(d):
+    class Forest:
+        def predict_proba(self, x):
+            p = np.zeros((len(x), 10))
+            p[0, :4], p[1, 7], p[2:] = 0.25, 1, 0.1
+            return p
+
+    found = d.doubt(Forest(), torch.zeros(2, 2, 64))
+    assert found.shape == (2, 2)
+    assert np.allclose(found, [[2, 0], [np.log2(10)] * 2], atol=1e-6)
+
+
+def test_the_distance_to_the_nearest_is_within_each_set(d):
+    x, others = torch.zeros(2, 1, 2), torch.tensor([[[3.0, 4], [6, 8]], [[0, 1], [9, 9]]])
+    assert d.nearest_distance(x, others).tolist() == [[5], [1]]
+
+
+def test_variety_is_the_mean_variance_within_a_digit(d):
+    y = np.repeat(np.arange(10), 2)
+    x = torch.tensor(y).float()[None, :, None].repeat(2, 1, 64)
+    assert d.variety(x, y).tolist() == [0, 0]
+    x[1, ::2, :32] += 2  # half of the pixels differ by 2: a variance of 1
+    assert d.variety(x, y) == pytest.approx([0, 0.5])
+
+
+def test_labelled_codes_are_drawn_from_those_of_their_digit(d):
     y = np.repeat(np.arange(10), 30)
-    x = 0.01 * torch.randn(300, 64, generator=generator)
-    x[:, 0] += torch.tensor(y)  # class c lies around (c, -c)
-    x[:, 1] -= torch.tensor(y)
-    drawn, meant = d.sample_digits(Pixels(), x, y, 7, 1)
-    assert drawn.shape == (70, 64)
+    codes = np.c_[y, -y] + 0.01 * np.random.default_rng(0).normal(size=(300, 2))
+    drawn, meant = d.draw_labelled(codes, y, 7, seed=0, components=1)
+    assert drawn.shape == (70, 2)
     assert np.bincount(meant).tolist() == [7] * 10
-    assert np.abs(drawn[:, 0].numpy() - meant).max() < 0.1
-    assert np.abs(drawn[:, 1].numpy() + meant).max() < 0.1
-    again, other = (d.sample_digits(Pixels(), x, y, 7, 1, seed=seed)[0]
-                    for seed in (0, 100))
+    assert np.abs(drawn.numpy() - np.c_[meant, -meant]).max() < 0.1
+    again, other = (d.draw_labelled(codes, y, 7, seed, 1)[0] for seed in (0, 100))
     assert torch.equal(drawn, again)
     assert not torch.equal(drawn, other)
 
 
-def test_residuals_come_from_images_of_the_same_label(d, monkeypatch):
-    x, y = torch.eye(64)[:40], np.arange(40) % 10
-    drawn = np.repeat(np.arange(10), 30)
-    monkeypatch.setattr(d, "reconstruct", lambda model, x: x[None] / 4)
-    found = d.residuals(None, x, y, drawn)
-    rows = found.argmax(1).numpy()
-    assert torch.equal(found, 0.75 * x[rows])
-    assert np.array_equal(y[rows], drawn)
-    assert set(rows) == set(range(40))
+def test_accuracy_is_that_of_a_forest_of_the_first_images(d):
+    x, y = d.digits_split(0)
+    assert d.accuracy_after(x["fit"], y["fit"], x["test"], y["test"], 30) > 90
+    turned = (y["fit"] + 1) % 10
+    assert d.accuracy_after(x["fit"], turned, x["test"], y["test"], 30) < 10

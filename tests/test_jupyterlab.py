@@ -41,22 +41,19 @@ return {
 """
 
 KNOBS = {  # each row of "Changing it" in the README: cell, then what for what
-    "parameters": {"SEEDS = 2 if QUICK": "SEEDS = 3 if QUICK", "1, 2, 3": "21, 22, 23",
-                   "(2, 4, 8)": "(2, 3, 4, 8)", "50 if QUICK": "30 if QUICK"},
-    "t1-sweep": {"64, \"layers\": 3": "48, \"layers\": 2"},
-    "t1-grid": {"(8, 32, 128), (1, 2, 3, 4)": "(8, 64), (1, 3)"},
-    "t1-rates": {"1e-2, 3e-2": "1e-2", "5, 15, 50, 150": "5, 20, 60"},
-    "t1-size": {"3000, 10_000": "3000"},
-    "t1-finalists": {"40": "30", "(2e-3, 4e-3)": "(2e-3, 5e-3)"},
-    "t2-base": {"doubling(0.002)": "doubling(0.004, 5)", "1.0": "2.0"},
-    "t2-weights": {"\"ResNet, sampled\": RESNET": "\"ResNet, sampled\": RESNET | {\"blocks\": 3}"},
-    "t2-long": {"\"epochs\": 100": "\"epochs\": 60"},
-    "t2-bandwidths": {"0.008, 0.032), (3, 5)": "0.008), (3, 4, 6)"},
-    "t2-two-scales": {"0.0003": "0.001, 5"},
-    "t3-sweep": {"128": "96"},
-    "t3-models": {"192": "96", "288": "100"},
-    "t3-plane": {"(5, 10, 15, 20)": "(5, 12)"},
-    "t3-labelled": {"COMPONENTS = 8": "COMPONENTS = 3"},
+    "parameters": {"1, 2, 3": "21, 22, 23", "(2, 4, 8)": "(2, 3, 4, 8)",
+                   "TREES = 500": "TREES = 30"},
+    "t1-sweep": {"\"hidden_size\": 64, \"layers\": 3": "\"hidden_size\": 48, \"layers\": 2"},
+    "t1-grid": {"(8, 16, 32, 64, 128), (1, 2, 3, 4)": "(8, 16, 32, 64, 128, 160), (1, 2, 3, 4)"},
+    "t1-rates": {"0.016, 0.032": "0.02"},
+    "t1-lengths": {"5, 15, 50": "5, 20, 50", "100, 300": "100, 400"},
+    "t1-finalists": {"epochs(60)": "epochs(40)", "\"lr\": 0.001": "\"lr\": 0.002"},
+    "mmd-kernels": {"doubling(1 / 32)": "doubling(1 / 16, 5)"},
+    "t2-plain": {"\"layers\": 3": "\"layers\": 2"},
+    "t2-untrained": {"\"blocks\": 4": "\"blocks\": 3"},
+    "t2-weights": {"(0.1, 1.0, 10.0)": "(0.1, 1.0, 5.0)", "doubling(0.002)": "doubling(0.004, 5)"},
+    "t2-bandwidths": {"0.002, 0.012": "0.001, 0.006"},
+    "t3-sweep": {"\"hidden_size\": 192": "\"hidden_size\": 128", "(96, 192, 288)": "(96, 128)"},
 }
 
 

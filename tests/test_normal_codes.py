@@ -2,11 +2,13 @@
 
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
 import torch
-from helpers import autoencoders, distance, draws, refused, resnets
+from conftest import call
+from helpers import Own, autoencoders, distance, draws, program, refused, resnets
 from sklearn.metrics import pairwise_kernels
 from torch import nn
 
@@ -225,15 +227,102 @@ def test_the_closed_form_needs_the_squared_exponential(d):
 # What is measured
 
 
-def test_judge_finds_nothing_wrong_with_the_identity(d):
+def identity(d):
+    """A residual network that changes nothing."""
     model, = resnets(d, 1)
     for w in model.parameters():
         w.data.zero_()
+    return model
+
+
+def test_judge_finds_nothing_wrong_with_the_identity(d):
     x = d.standard_normal(100_000, 2, seed=0)
-    found = {name: value.item() for name, value in
-             d.judge(model, 2 * x, seed=1).items()}
+    found = {name: value.item() for name, value in d.judge([identity(d)], 2 * x, seed=1).items()}
     assert found["mse"] == 0
     assert found["radius"] == pytest.approx(2, rel=0.02)
-    assert found["code_mmd2"] == pytest.approx(
-        d.mmd2_to_normal(2 * x[:1000]).item(), rel=1e-5)
-    assert found["off"] == pytest.approx(d.off_moons(x).item(), abs=0.03)
+    moons = d.random_moons(1, 1000, seed=1)
+    assert found["code_mmd2"] == pytest.approx(d.mmd2_to_normal(moons).item(), rel=1e-5)
+    assert found["off"] == pytest.approx(100 * d.off_moons(x).item(), abs=3)
+
+
+def test_moons_at_random_places_lie_on_both_arcs(d):
+    x = d.random_moons(3, 4000, seed=0, noise=0.0)
+    assert x.shape == (3, 4000, 2)
+    assert d.distance_to_arcs(x).max() < 1e-5
+    lower = d.on_lower(x)
+    assert lower.float().mean() == pytest.approx(0.5, abs=0.03)
+    assert x[~lower][:, 0].mean().abs() < 0.05
+    assert x[lower][:, 0].mean() == pytest.approx(1, abs=0.05)
+    noisy = d.random_moons(3, 4000, seed=0) - x
+    assert noisy.std() == pytest.approx(0.1, rel=0.02)
+    assert not torch.equal(x, d.random_moons(3, 4000, seed=1, noise=0.0))
+
+
+def test_the_limit_is_exceeded_one_time_in_twenty(d):
+    values, limits = [], []
+    for seed in range(60):
+        x, y = d.standard_normal(2, 50, 2, seed=seed)
+        values.append(d.mmd2(x, y).item())
+        limits.append(d.limit_by_shuffling(x, y, repeats=400, seed=seed))
+    exceeded = np.greater(values, limits).sum()
+    assert 0 < exceeded < 9  # 3 are expected
+    assert np.quantile(values, 0.95) == pytest.approx(np.median(limits), rel=0.5)
+    assert min(limits) > 0
+    far = d.mmd2(x, y + 3).item()
+    assert far > d.limit_by_shuffling(x, y + 3, repeats=400)
+
+
+def test_a_classifier_tells_sets_apart_if_they_differ(d):
+    x, y = d.standard_normal(2, 2000, 2, seed=0)
+    assert d.told_apart(x, y) == pytest.approx(0.5, abs=0.06)
+    assert d.told_apart(x, y + 9) == 1
+
+
+def test_normal_sets_have_an_mmd2_of_zero_on_average(d):
+    found = np.array(d.normal_mmd2s(40, seed=0))
+    assert found.shape == (40,)
+    assert abs(found.mean()) < 4 * found.std() / 40**0.5
+
+
+def test_the_stretch_is_the_largest_singular_value(d):
+    model = Own(nn.Identity(), nn.Linear(2, 2))
+    expected = torch.linalg.matrix_norm(model.decoder.weight, 2)
+    found = d.largest_stretch(model, d.standard_normal(5, 2, seed=0))
+    assert torch.allclose(found, expected.expand(5), rtol=1e-2)
+
+
+def test_the_bridge_is_what_lies_off_the_moons_but_not_in_the_tail(d):
+    z = d.standard_normal(20_000, 2, seed=3)
+    inner = z.norm(dim=1) < math.sqrt(-2 * math.log(0.01))
+    assert inner.float().mean() == pytest.approx(0.99, abs=0.003)
+    share, stretch = d.bridge(identity(d), seed=3)
+    expected = 100 * ((d.distance_to_arcs(z) > 0.3) & inner).float().mean().item()
+    assert share == pytest.approx(expected, abs=1e-3)
+    assert stretch == pytest.approx(1, abs=1e-2)
+    nowhere = Own(nn.Identity(), nn.Linear(2, 2))
+    with torch.no_grad():
+        nowhere.decoder.weight.zero_()
+        nowhere.decoder.bias.copy_(torch.tensor([1.0, 0]))  # a point of an arc
+    assert d.bridge(nowhere, seed=3) == (0, 0)
+
+
+def test_two_scales_are_weighted(d):
+    codes = d.standard_normal(2, 30, 2, seed=0) + 0.5
+    fine, coarse = d.doubling(0.1, 4), d.doubling(1, 3)
+    expected = 3 * d.mmd2_to_normal(codes, fine) + 0.2 * d.mmd2_to_normal(codes, coarse)
+    assert torch.allclose(d.two_scales(codes, None, fine, 0.2), expected)
+
+
+def test_many_points_are_compared_in_little_memory(notebook, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(program(
+        notebook, "import resource",
+        "x, y = standard_normal(2, 20_000, 2, seed=0)",
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024",
+        "mmd2(x[:100], y[:100])", "before = peak()", "found = mmd2(x, y).item()",
+        "print(peak() - before, peak(), found)"))
+    done = call([sys.executable, str(script)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    more, peak, found = map(float, done.stdout.split())
+    assert more < 200 and peak < 900  # MiB; all pairs at once: 3000
+    assert abs(found) < 1e-3

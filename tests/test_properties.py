@@ -137,9 +137,17 @@ def test_equal_constant_and_unknown_sets(d):
     assert d.mmd2(x * math.nan, x).isnan()
 
 
-def test_tiny_numbers_are_set_to_zero_where_that_can_be(d):
-    are_zero = (torch.full((1000,), 1e-39) * 1.0).eq(0).all()
-    assert are_zero or not torch.set_flush_denormal(True)
+@given(n=st.integers(2, 40), m=st.integers(2, 40), k=small, pairs=st.integers(1, 200), seed=seeds)
+@few
+def test_pairs_in_parts_are_as_all_at_once(d, n, m, k, pairs, seed):
+    x, y = draws(seed, k, n, 2), draws(seed + 1, k, m, 2)
+    found, all_at_once = [], d.PAIRS
+    try:
+        for d.PAIRS in (all_at_once, pairs):
+            found.append(torch.stack([d.mmd2(x, y), d.mmd2_to_normal(x)]))
+    finally:
+        d.PAIRS = all_at_once
+    assert torch.allclose(*found, atol=1e-9)
 
 
 # The moons
@@ -153,3 +161,14 @@ def test_points_farther_than_0_3_are_off_the_moons(d, angle, height):
     x = (1 + height) * torch.tensor([[math.cos(angle), math.sin(angle)]])
     assert d.off_moons(x).item() == (height > 0.3)
     assert d.off_moons(x[:, None]).shape == (1,)
+
+
+@given(seed=seeds)
+@few
+def test_the_nearest_point_of_the_arcs_lies_on_them_at_the_distance(d, seed):
+    x = 2 * draws(seed, 3, 20, 2).float()
+    nearest = d.nearest_on_arcs(x)
+    assert nearest.shape == x.shape
+    assert torch.allclose((nearest - x).norm(dim=-1), d.distance_to_arcs(x), atol=1e-5)
+    assert d.distance_to_arcs(nearest).max() < 1e-5
+    assert torch.equal(d.on_lower(nearest), d.on_lower(x))

