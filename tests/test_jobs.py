@@ -62,10 +62,10 @@ def test_fit_builds_and_trains_from_its_seed(d):
     x = d.moons(60, 0.1, 0)
     options = {"epochs": 3, "lr": 2e-3, "batch_size": 30, "input_noise": 0.1,
                "schedule": "cosine"}
-    before = d.TRAINED["models"]
+    before = sum(d.TRAINED.values())
     models = d.fit(x, d.Autoencoder, count=3, seed=5, bottleneck_size=1,
                    hidden_size=8, layers=2, **options)
-    assert d.TRAINED["models"] == before + 3
+    assert sum(d.TRAINED.values()) == before + 3
     alone = autoencoders(d, 3, seed=5)
     d.train_autoencoder(alone, x, seed=5, **options)
     assert same(models, alone)
