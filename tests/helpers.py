@@ -1,11 +1,13 @@
 """What the tests of the definitions share: small models, their weights."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 KNOBS = {"QUICK": False, "SEEDS": 2, "DEVICE": "cpu", "WORKERS": 1, "KEPT": "", "TREES": 30,
          "BOTTLENECKS": (2, 4, 8), "SHADES": ("black",)}
 

@@ -231,23 +231,6 @@ def test_a_huge_learning_rate_diverges_with_a_clear_error(d):
     assert weights_of(model).isfinite().all()
 
 
-# fit
-
-
-def test_fit_builds_and_trains_from_its_seed(d):
-    x = d.moons(60, 0.1, 0)
-    options = {"epochs": 3, "lr": 2e-3, "batch_size": 30, "input_noise": 0.1,
-               "schedule": "cosine"}
-    before = sum(d.TRAINED.values())
-    models = d.fit(x, d.Autoencoder, count=3, seed=5, bottleneck_size=1,
-                   hidden_size=8, layers=2, **options)
-    assert sum(d.TRAINED.values()) == before + 3
-    alone = autoencoders(d, 3, seed=5)
-    d.train_autoencoder(alone, x, seed=5, **options)
-    for a, b in zip(models, alone, strict=True):
-        assert distance(a, b) == 0
-
-
 # What is measured
 
 
@@ -305,9 +288,9 @@ def test_lines_follow_equal_steps_of_the_codes(d):
 def test_bends_of_a_line_are_counted(d):
     straight = torch.stack([torch.linspace(0, 1, 10), torch.linspace(0, 2, 10)], -1)
     zigzag = torch.tensor([[0.0, 0], [1, 0], [2, 0], [2, 1], [1, 1], [0, 1], [-1, 1.02], [-2, 1.1]])
-    around = torch.tensor([[-1.0, 0.1], [-2, 0.1], [-3, -0.1], [-4, -0.5]])  # through 180 degrees
-    assert [d.count_bends(line[None]).tolist() for line in (straight, zigzag, around)] == [
-        [0], [3], [2]]
+    west = torch.tensor([[0.0, 0], [-1, 0.005], [-2, 0.0], [-3, 0.005]])  # through 180 degrees
+    assert [d.count_bends(line[None]).tolist() for line in (straight, zigzag, west)] == [
+        [0], [3], [0]]
     assert d.count_bends(zigzag[None], least=0.5).tolist() == [4]
 
 

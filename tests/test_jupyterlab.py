@@ -53,7 +53,8 @@ KNOBS = {  # each row of "Changing it" in the README: cell, then what for what
     "t2-untrained": {"\"blocks\": 4": "\"blocks\": 3"},
     "t2-weights": {"(0.1, 1.0, 10.0)": "(0.1, 1.0, 5.0)", "doubling(0.002)": "doubling(0.004, 5)"},
     "t2-bandwidths": {"0.002, 0.012": "0.001, 0.006"},
-    "t3-sweep": {"\"hidden_size\": 192": "\"hidden_size\": 128", "(96, 192, 288)": "(96, 128)"},
+    "t3-sweep": {"\"hidden_size\": 192": "\"hidden_size\": 128",
+                 "(96, 192, 288)": "(96, 128, 160)"},
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import call
-from helpers import Own, autoencoders, distance, draws, program, refused, resnets
+from helpers import PROC, autoencoders, distance, draws, program, refused, resnets
 from sklearn.metrics import pairwise_kernels
 from torch import nn
 
@@ -272,38 +272,10 @@ def test_the_limit_is_exceeded_one_time_in_twenty(d):
     assert far > d.limit_by_shuffling(x, y + 3, repeats=400)
 
 
-def test_a_classifier_tells_sets_apart_if_they_differ(d):
-    x, y = d.standard_normal(2, 2000, 2, seed=0)
-    assert d.told_apart(x, y) == pytest.approx(0.5, abs=0.06)
-    assert d.told_apart(x, y + 9) == 1
-
-
 def test_normal_sets_have_an_mmd2_of_zero_on_average(d):
     found = np.array(d.normal_mmd2s(40, seed=0))
     assert found.shape == (40,)
     assert abs(found.mean()) < 4 * found.std() / 40**0.5
-
-
-def test_the_stretch_is_the_largest_singular_value(d):
-    model = Own(nn.Identity(), nn.Linear(2, 2))
-    expected = torch.linalg.matrix_norm(model.decoder.weight, 2)
-    found = d.largest_stretch(model, d.standard_normal(5, 2, seed=0))
-    assert torch.allclose(found, expected.expand(5), rtol=1e-2)
-
-
-def test_the_bridge_is_what_lies_off_the_moons_but_not_in_the_tail(d):
-    z = d.standard_normal(20_000, 2, seed=3)
-    inner = z.norm(dim=1) < math.sqrt(-2 * math.log(0.01))
-    assert inner.float().mean() == pytest.approx(0.99, abs=0.003)
-    share, stretch = d.bridge(identity(d), seed=3)
-    expected = 100 * ((d.distance_to_arcs(z) > 0.3) & inner).float().mean().item()
-    assert share == pytest.approx(expected, abs=1e-3)
-    assert stretch == pytest.approx(1, abs=1e-2)
-    nowhere = Own(nn.Identity(), nn.Linear(2, 2))
-    with torch.no_grad():
-        nowhere.decoder.weight.zero_()
-        nowhere.decoder.bias.copy_(torch.tensor([1.0, 0]))  # a point of an arc
-    assert d.bridge(nowhere, seed=3) == (0, 0)
 
 
 def test_two_scales_are_weighted(d):
@@ -313,16 +285,17 @@ def test_two_scales_are_weighted(d):
     assert torch.allclose(d.two_scales(codes, None, fine, 0.2), expected)
 
 
+@PROC
 def test_many_points_are_compared_in_little_memory(notebook, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(program(
-        notebook, "import resource",
-        "x, y = standard_normal(2, 20_000, 2, seed=0)",
-        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024",
+        notebook, "x, y = standard_normal(2, 20_000, 2, seed=0)",
+        "def peak():  # MiB\n    status = Path('/proc/self/status').read_text()\n"
+        "    return int(re.search(r'VmHWM:\\s*(\\d+)', status)[1]) / 1024",
         "mmd2(x[:100], y[:100])", "before = peak()", "found = mmd2(x, y).item()",
         "print(peak() - before, peak(), found)"))
     done = call([sys.executable, str(script)], tmp_path)
     assert done.returncode == 0, done.stderr
     more, peak, found = map(float, done.stdout.split())
-    assert more < 200 and peak < 900  # MiB; all pairs at once: 3000
+    assert 10 < more < 200 and peak < 700  # all pairs at once: 3000 more
     assert abs(found) < 1e-3
