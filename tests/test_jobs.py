@@ -481,7 +481,7 @@ def test_no_worker_is_left_behind_and_the_rest_is_done_later(
         workers = session_of(notebook_process.pid)
         assert len(workers) >= 2
         notebook_process.send_signal(how)
-        assert ends(lambda: notebook_process.poll() is not None, 10)
+        assert ends(lambda: notebook_process.poll() is not None, 60)
         assert ends(lambda: not session_of(notebook_process.pid), 5)
     finally:
         for process in session_of(notebook_process.pid):
