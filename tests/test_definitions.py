@@ -287,11 +287,15 @@ def test_lines_follow_equal_steps_of_the_codes(d):
 
 def test_bends_of_a_line_are_counted(d):
     straight = torch.stack([torch.linspace(0, 1, 10), torch.linspace(0, 2, 10)], -1)
-    zigzag = torch.tensor([[0.0, 0], [1, 0], [2, 0], [2, 1], [1, 1], [0, 1], [-1, 1.02], [-2, 1.1]])
+    zigzag = torch.tensor([[0.0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2],
+                           [-1, 2.02], [-2, 2.1]])
     west = torch.tensor([[0.0, 0], [-1, 0.005], [-2, 0.0], [-3, 0.005]])  # through 180 degrees
     assert [d.count_bends(line[None]).tolist() for line in (straight, zigzag, west)] == [
         [0], [3], [0]]
-    assert d.count_bends(zigzag[None], least=0.5).tolist() == [4]
+    assert d.count_bends(zigzag[None], least=0.5).tolist() == [3]
+    codes, kinks = torch.linspace(0, 1, 2000), (torch.arange(16) + 0.5) / 16 + 1e-4  # within steps
+    bent = (codes[:, None] - kinks).relu() @ (-1.0) ** torch.arange(16)
+    assert d.count_bends(torch.stack([codes, bent], -1)[None]).tolist() == [16]
 
 
 def test_distance_to_the_nearest_point_of_each_line(d):

@@ -93,10 +93,23 @@ def test_models_do_not_depend_on_how_they_are_shared_out(d):
     for k, model in enumerate(together):
         alone, = d.fit(x[k], d.Autoencoder, count=1, seed=1 + k, **SMALL)
         assert distance(model, alone) < 1e-4
-    settings = [{"x_train": x[0], "architecture": d.Autoencoder, "seed": s, "count": 2, **SMALL}
-                for s in (0, 10)]
-    assert [same(a, d.fit(**setting)) for a, setting in zip(
-        d.fit_all(settings), settings, strict=True)] == [True, True]
+    settings = {s: {"x_train": x[0], "architecture": d.Autoencoder, "seed": s, "count": 9, **SMALL}
+                for s in range(0, 80, 10)}
+    trained = d.fit_each(settings)  # eight models a job; by itself a setting has jobs of four
+    assert [*trained] == [*settings]
+    assert [same(trained[s], d.fit(**settings[s])) for s in settings] == 8 * [True]
+
+
+def test_sets_of_points_are_as_many_as_models(d):
+    x = torch.stack([d.moons(40, 0.1, k) for k in range(6)])
+    with pytest.raises(ValueError, match=r"x_train must be .*\(5, n, d\).*6, 40, 2"):
+        d.fit(x, d.Autoencoder, count=5, **SMALL)
+
+
+def test_groups_of_jobs_keep_their_results_together(d):
+    groups = {"a": [functools.partial(int, "1"), functools.partial(int, "2")], "none": [],
+              "b": [functools.partial(int, "3")]}
+    assert d.run_groups(groups) == {"a": [1, 2], "none": [], "b": [3]}
 
 
 def test_models_do_not_depend_on_the_number_of_workers(d, monkeypatch):
@@ -314,7 +327,7 @@ def test_a_change_in_any_definition_that_a_training_uses_is_noticed(notebook):
 
 
 @pytest.mark.parametrize("old, new", [
-    ('"cosine": lambda s: (1 +', '"cosine": lambda s: (1.01 +'), ("PAIRS = 2**22", "PAIRS = 2**21"),
+    ('"cosine": lambda s: (1 +', '"cosine": lambda s: (1.01 +'), ("PAIRS = 2**18", "PAIRS = 2**17"),
     ("nn.Hardshrink)", "nn.Hardshrink, nn.Softmax)"), ("weight=1.0", "weight=1.5"),
     ("lr=1e-3, schedule", "lr=2e-3, schedule"), ("doubling(1 / 32)", "doubling(1 / 64)"),
     ("def forward(self, z):\n        return z +", "def forward(self, z):\n        return z -")])
@@ -470,7 +483,7 @@ def test_no_worker_is_left_behind_and_the_rest_is_done_later(
     script.write_text(program(
         notebook, LONG.format(150), "x = moons(2000, 0.1, 0)", "SHORT = SETTING | {'epochs': 1}",
         "own = dict(x_train=x, architecture=Autoencoder, count=4)",
-        "fit_all([own | SHORT] + [own | SETTING | {'seed': s} for s in (0, 4, 8)])",
+        "fit_each({0: own | SHORT} | {s: own | SETTING | {'seed': s} for s in (1, 4, 8)})",
         WORKERS=2, KEPT=str(kept)))
     with open(tmp_path / "log", "w") as log:
         notebook_process = subprocess.Popen(
