@@ -35,7 +35,7 @@ lab: python  ## open the notebook in JupyterLab
 	@$(IN_VENV) -m jupyterlab autoencoders.ipynb
 
 test: lint  ## lint and all tests
-	@$(IN_VENV) -m pytest
+	@$(IN_VENV) -m pytest -n auto --dist loadfile
 
 bench: env-test  ## measure the speed of training (some minutes)
 	@$(ENVIRONMENT) tests/requirements-bench.txt

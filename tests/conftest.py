@@ -12,6 +12,7 @@ import wave
 from pathlib import Path
 
 import cloudpickle
+import joblib
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
@@ -25,6 +26,12 @@ NOTEBOOK = PROJECT / "autoencoders.ipynb"
 VENV = Path(sys.prefix)
 OF_THE_CALLER = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "QUICK"}
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in OF_THE_CALLER}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Return how many workers ``pytest -n auto`` gets: one for each core that it may use."""
+    return min(joblib.cpu_count(), 4)
 
 
 def tags(cell):

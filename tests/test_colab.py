@@ -12,7 +12,7 @@ from test_dependencies import canonical, imported, pins
 
 REQUIREMENTS = "tests/requirements-colab.txt"
 COLAB = VENV / "colab"  # an environment of its own, inside that of the tests
-ANY_VERSION = {"pillow", "tqdm"}  # what is used of them is in all versions of today
+ANY_VERSION = {"pillow", "scipy", "tqdm"}  # what is used of them is in all versions of today
 
 
 def test_the_oldest_versions_are_those_of_colab_or_older(notebook, definitions):

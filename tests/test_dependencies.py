@@ -12,7 +12,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-COMMANDS = {"ipykernel", "ruff", "jupyterlab", "uv", "distributed"}  # used, not imported
+COMMANDS = {"ipykernel", "ruff", "jupyterlab", "uv", "distributed", "pytest-xdist"}  # not imported
 BASES = {"nbclient", "linkify-it-py"}  # imported by way of others
 
 
