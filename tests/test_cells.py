@@ -39,7 +39,7 @@ def test_quick_shrinks_all_sizes_wherever_it_is_set(
 @pytest.mark.parametrize("knob, wrong", [
     ("SEEDS", 0), ("SEEDS", 2.5), ("TREES", 2.5), ("TREES", 0), ("WORKERS", 0),
     ("BOTTLENECKS", (4, 2)), ("BOTTLENECKS", (2, 2, 8)), ("BOTTLENECKS", (4, 8)),
-    ("BOTTLENECKS", (2, 80))])
+    ("BOTTLENECKS", (2, 3, 8)), ("BOTTLENECKS", (2, 4, 8, 40))])
 def test_a_wrong_knob_is_named_at_once(notebook, d, knob, wrong):
     with pytest.raises(ValueError, match=f"{knob} must be .* not {re.escape(repr(wrong))}"):
         after_knobs(notebook, d, f"{knob} = {wrong!r}", "quick")

@@ -358,7 +358,6 @@ def test_tables_and_ranges_as_text(d, shown, monkeypatch, quick):
     assert d.spread([3, 1, 2.0]) == "2.00 (1.00 to 3.00)"
     assert d.spread(torch.tensor([0.1, 0.3]), 1) == "0.2 (0.1 to 0.3)"
     assert d.spread(np.array([1.25]), 1) == "1.2"
-    assert d.slashed([[1, 2, 6], [4.04, 4.04]]) == "2.0 / 4.0"
     d.table(["a", "b"], [["x", 1], ["|y|\nz", 2]], about=3)
     [(table, metadata)] = shown
     assert metadata == {"about": 3}

@@ -92,19 +92,6 @@ def test_doubt_is_the_entropy_in_bits(d):
     assert np.allclose(found, [[2, 0], [np.log2(10)] * 2], atol=1e-6)
 
 
-def test_the_distance_to_the_nearest_is_within_each_set(d):
-    x, others = torch.zeros(2, 1, 2), torch.tensor([[[3.0, 4], [6, 8]], [[0, 1], [9, 9]]])
-    assert d.nearest_distance(x, others).tolist() == [[5], [1]]
-
-
-def test_variety_is_the_mean_variance_within_a_digit(d):
-    y = np.repeat(np.arange(10), 2)
-    x = torch.tensor(y).float()[None, :, None].repeat(2, 1, 64)
-    assert d.variety(x, y).tolist() == [0, 0]
-    x[1, ::2, :32] += 2  # half of the pixels differ by 2: a variance of 1
-    assert d.variety(x, y) == pytest.approx([0, 0.5])
-
-
 def test_labelled_codes_are_drawn_from_those_of_their_digit(d):
     y = np.repeat(np.arange(10), 30)
     codes = np.c_[y, -y] + 0.01 * np.random.default_rng(0).normal(size=(300, 2))

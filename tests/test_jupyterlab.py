@@ -52,10 +52,12 @@ KNOBS = {  # each row of "Changing it" in the README: cell, then what for what
     "mmd-kernels": {"doubling(1 / 32)": "doubling(1 / 16, 5)"},
     "t2-plain": {"\"layers\": 3": "\"layers\": 2"},
     "t2-untrained": {"\"blocks\": 4": "\"blocks\": 3"},
-    "t2-weights": {"(0.1, 1.0, 10.0)": "(0.1, 1.0, 5.0)", "doubling(0.002)": "doubling(0.004, 5)"},
+    "t2-sums": {"doubling(0.002)": "doubling(0.004, 5)"},
+    "t2-weights": {"(0.1, 1.0, 10.0)": "(0.1, 1.0, 5.0)"},
     "t2-bandwidths": {"0.002, 0.012": "0.001, 0.006"},
     "t3-sweep": {"\"hidden_size\": 192": "\"hidden_size\": 128",
                  "(96, 192, 288)": "(96, 128, 160)"},
+    "t3-noisy": {"PIXEL_NOISE = 0.2": "PIXEL_NOISE = 0.25"},
 }
 
 

@@ -262,11 +262,11 @@ def test_real_sets_have_an_mmd2_of_zero_on_average(d):
     found = d.mmd2_of_moons(20, d.BANDWIDTHS, seed=0)
     assert found.shape == (20,)
     assert abs(found.mean()) < 4 * found.std() / 20**0.5
-    assert not np.array_equal(found, d.mmd2_of_moons(20, d.BANDWIDTHS, seed=1))
-    assert not np.array_equal(found, d.mmd2_of_moons(20, d.doubling(0.002), seed=0))
     sets, more_sets = d.random_moons(2, 2, 1000, seed=3)
     found = d.mmd2_of_moons(2, d.BANDWIDTHS, seed=3)
     assert found == pytest.approx(d.mmd2(sets, more_sets).numpy())
+    assert not np.array_equal(found, d.mmd2_of_moons(2, d.BANDWIDTHS, seed=1))
+    assert not np.array_equal(found, d.mmd2_of_moons(2, d.doubling(0.002), seed=3))
 
 
 def test_normal_sets_have_an_mmd2_of_zero_on_average(d):
@@ -278,7 +278,7 @@ def test_normal_sets_have_an_mmd2_of_zero_on_average(d):
 def test_two_scales_are_weighted(d):
     codes = d.standard_normal(2, 30, 2, seed=0) + 0.5
     fine, coarse = d.doubling(0.1, 4), d.doubling(1, 3)
-    expected = 3 * d.mmd2_to_normal(codes, fine) + 0.2 * d.mmd2_to_normal(codes, coarse)
+    expected = d.mmd2_to_normal(codes, fine) + 0.2 * d.mmd2_to_normal(codes, coarse)
     assert torch.allclose(d.two_scales(codes, None, fine, 0.2), expected)
 
 
@@ -286,7 +286,7 @@ def test_two_scales_are_weighted(d):
 def test_many_points_are_compared_in_little_memory(notebook, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(program(
-        notebook, "x, y = standard_normal(2, 10_000, 2, seed=0)",
+        notebook, "flush_tiny_numbers()", "x, y = standard_normal(2, 7_000, 2, seed=0)",
         "def peak():  # MiB\n    status = Path('/proc/self/status').read_text()\n"
         "    return int(re.search(r'VmHWM:\\s*(\\d+)', status)[1]) / 1024",
         "mmd2(x[:100], y[:100])", "before = peak()", "found = mmd2(x, y).item()",
@@ -294,5 +294,5 @@ def test_many_points_are_compared_in_little_memory(notebook, tmp_path):
     done = call([sys.executable, str(script)], tmp_path)
     assert done.returncode == 0, done.stderr
     more, peak, found = map(float, done.stdout.split())
-    assert 1 < more < 50 and peak < 700  # all pairs at once: 750 more
+    assert 1 < more < 50 and peak < 700  # all pairs at once: 370 more
     assert abs(found) < 2e-3
