@@ -33,7 +33,7 @@ def test_quick_shrinks_all_sizes_wherever_it_is_set(
     """Set in the environment, or in a cell after the knobs, as papermill does."""
     monkeypatch.setenv("QUICK", environment)
     names = after_knobs(notebook, d, changes, "quick")
-    assert (names["SEEDS"], names["TREES"], names["epochs"](60), names["epochs"](1)) == sizes
+    assert (names["SEEDS"], names["TREES"], names["budget"](60), names["budget"](1)) == sizes
 
 
 @pytest.mark.parametrize("knob, wrong", [

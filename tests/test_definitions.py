@@ -55,6 +55,17 @@ def test_one_batch_an_epoch_is_adam_as_in_most_tutorials(d):
     assert distance(ours, theirs) < FAR
 
 
+def test_the_textbooks_loop_does_the_same_with_one_model(d):
+    """With the same random orders, and minibatches of equal size."""
+    x = d.moons(60, 0.1, 0)
+    (ours,), (theirs,) = autoencoders(d, 1), autoencoders(d, 1)
+    history = d.train_autoencoder(ours, x, epochs=5, lr=5e-3, batch_size=20, seed=3)
+    torch.manual_seed(3)
+    losses = d.train_one(theirs, x, epochs=5, lr=5e-3, batch_size=20)
+    assert distance(ours, theirs) < FAR
+    assert losses == pytest.approx(history[0].tolist(), rel=1e-4)
+
+
 def test_history_is_the_mean_squared_error_of_all_points(d):
     """Also if the minibatches (31, 30, 30) differ in size."""
     x, models = d.moons(91, 0.1, 0), autoencoders(d, 2)

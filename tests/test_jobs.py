@@ -22,6 +22,11 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 pytest_plugins = "knobs"
 SMALL = {"bottleneck_size": 1, "hidden_size": 8, "layers": 2, "epochs": 2}
+
+
+def small(d, x, **changes):
+    """A small setting of autoencoders on points."""
+    return SMALL | {"x_train": x, "architecture": d.Autoencoder} | changes
 LONG = "SETTING = dict(bottleneck_size=1, hidden_size=64, layers=3, batch_size=20, epochs={})"
 
 
@@ -63,14 +68,13 @@ def test_fit_builds_and_trains_from_its_seed(d):
                "schedule": "cosine"}
     before = sum(d.TRAINED.values())
     for _ in range(2):  # run again, a cell counts its models once
-        models = d.fit(x, d.Autoencoder, count=3, seed=5, bottleneck_size=1,
-                       hidden_size=8, layers=2, **options)
+        models = d.fit(small(d, x), count=3, seed=5, **options)
         assert sum(d.TRAINED.values()) == before + 3
     alone = autoencoders(d, 3, seed=5)
     d.train_autoencoder(alone, x, seed=5, **options)
     assert same(models, alone)
-    assert len(d.fit(x, d.Autoencoder, **SMALL)) == d.SEEDS
-    assert len(d.fit(x.numpy(), d.Autoencoder, **SMALL)) == d.SEEDS
+    assert len(d.fit(small(d, x))) == d.SEEDS
+    assert len(d.fit(small(d, x.numpy()))) == d.SEEDS
 
 
 def test_a_setting_goes_to_the_architecture_or_to_the_training(d, monkeypatch):
@@ -80,8 +84,9 @@ def test_a_setting_goes_to_the_architecture_or_to_the_training(d, monkeypatch):
         calls.append((len(models), x.shape, options))
         return torch.zeros(len(models), 1)
 
-    models = d.fit(torch.zeros(5, 3), d.ResNet, count=6, seed=2, hidden_size=4, blocks=1,
-                   epochs=50, weight=2, train=train)
+    setting = {"x_train": torch.zeros(5, 3), "architecture": d.ResNet, "hidden_size": 4,
+               "blocks": 1, "count": 9}
+    models = d.fit(setting, count=6, seed=2, epochs=50, weight=2, train=train)
     options = {"epochs": 50, "weight": 2}
     assert calls == [(4, (5, 3), options | {"seed": 2}), (2, (5, 3), options | {"seed": 6})]
     assert [repr(model) for model in models] == 6 * [repr(d.ResNet(3, 4, 1))]
@@ -89,21 +94,20 @@ def test_a_setting_goes_to_the_architecture_or_to_the_training(d, monkeypatch):
 
 def test_models_do_not_depend_on_how_they_are_shared_out(d):
     x = torch.stack([d.moons(40, 0.1, k) for k in range(6)])
-    together = d.fit(x, d.Autoencoder, count=6, seed=1, **SMALL)
+    together = d.fit(small(d, x), count=6, seed=1)
     for k, model in enumerate(together):
-        alone, = d.fit(x[k], d.Autoencoder, count=1, seed=1 + k, **SMALL)
+        alone, = d.fit(small(d, x[k]), count=1, seed=1 + k)
         assert distance(model, alone) < 1e-4
-    settings = {s: {"x_train": x[0], "architecture": d.Autoencoder, "seed": s, "count": 9, **SMALL}
-                for s in range(0, 80, 10)}
+    settings = {s: small(d, x[0], seed=s, count=9) for s in range(0, 80, 10)}
     trained = d.fit_each(settings)  # eight models a job; by itself a setting has jobs of four
     assert [*trained] == [*settings]
-    assert [same(trained[s], d.fit(**settings[s])) for s in settings] == 8 * [True]
+    assert [same(trained[s], d.fit(settings[s])) for s in settings] == 8 * [True]
 
 
 def test_sets_of_points_are_as_many_as_models(d):
     x = torch.stack([d.moons(40, 0.1, k) for k in range(6)])
     with pytest.raises(ValueError, match=r"x_train must be .*\(5, n, d\).*6, 40, 2"):
-        d.fit(x, d.Autoencoder, count=5, **SMALL)
+        d.fit(small(d, x), count=5)
 
 
 def test_groups_of_jobs_keep_their_results_together(d):
@@ -114,12 +118,12 @@ def test_groups_of_jobs_keep_their_results_together(d):
 
 def test_models_do_not_depend_on_the_number_of_workers(d, monkeypatch):
     x = d.moons(200, 0.1, 0)
+    resnets = {"x_train": x, "architecture": d.ResNet, "hidden_size": 8, "blocks": 2, "epochs": 3,
+               "train": d.train_mmd_autoencoder}
     state = torch.get_rng_state()
-    here = d.fit(x, d.ResNet, count=7, hidden_size=8, blocks=2, epochs=3,
-                 train=d.train_mmd_autoencoder)
+    here = d.fit(resnets, count=7)
     monkeypatch.setattr(d, "WORKERS", 2)
-    there = d.fit(x, d.ResNet, count=7, hidden_size=8, blocks=2, epochs=3,
-                  train=d.train_mmd_autoencoder)
+    there = d.fit(resnets, count=7)
     assert same(here, there)
     assert type(there[0]) is d.ResNet
     assert torch.equal(torch.get_rng_state(), state)
@@ -168,21 +172,21 @@ def test_a_job_has_one_thread_and_gives_the_others_back(d, monkeypatch, workers)
 
 def test_a_second_fit_trains_nothing(d, kept, optimizers):
     x = d.moons(60, 0.1, 0)
-    first = d.fit(x, d.Autoencoder, count=5, **SMALL)
+    first = d.fit(small(d, x), count=5)
     times = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
     assert len(times) == len(optimizers) == len(d.JOB_SECONDS[-1]) == 2
-    second = d.fit(x, d.Autoencoder, count=5, **SMALL)
+    second = d.fit(small(d, x), count=5)
     assert same(first, second)
     assert len(optimizers) == 2 and d.JOB_SECONDS[-1] == []
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == times
     d.train_autoencoder(second[0], x, epochs=1)  # what was read can be trained on
-    assert same(first, d.fit(x, d.Autoencoder, count=5, **SMALL))
+    assert same(first, d.fit(small(d, x), count=5))
 
 
 def test_nothing_is_kept_if_kept_is_empty(d, monkeypatch, tmp_path, optimizers):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        d.fit(d.moons(60, 0.1, 0), d.Autoencoder, **SMALL)
+        d.fit(small(d, d.moons(60, 0.1, 0)))
     assert len(optimizers) == 2
     assert not [*tmp_path.iterdir()]
 
@@ -211,17 +215,17 @@ def block(path):
     ids=["half", "byte", "folder", "empty", "other", "gone"])
 def test_a_damaged_entry_is_trained_again(d, kept, optimizers, damage):
     x = d.moons(60, 0.1, 0)
-    first = d.fit(x, d.Autoencoder, **SMALL)
+    first = d.fit(small(d, x))
     path, = kept.iterdir()
     damage(path)
     if path.is_dir():
         with pytest.warns(UserWarning, match="could not be kept"):
-            assert same(first, d.fit(x, d.Autoencoder, **SMALL))
+            assert same(first, d.fit(small(d, x)))
         assert len(optimizers) == 2
         return
-    assert same(first, d.fit(x, d.Autoencoder, **SMALL))
+    assert same(first, d.fit(small(d, x)))
     assert len(optimizers) == 2
-    assert same(first, d.fit(x, d.Autoencoder, **SMALL))
+    assert same(first, d.fit(small(d, x)))
     assert len(optimizers) == 2
     assert [*kept.iterdir()] == [path]
 
@@ -520,12 +524,13 @@ def worker(number):
 
 if __name__ == "__main__":
     from dask.distributed import Client, LocalCluster
-    x, options = moons(200, 0.1, 0), dict(bottleneck_size=1, hidden_size=8, layers=2, epochs=3)
-    here = fit(x, Autoencoder, count=8, **options)
+    setting = {"x_train": moons(200, 0.1, 0), "architecture": Autoencoder, "count": 8,
+               "bottleneck_size": 1, "hidden_size": 8, "layers": 2, "epochs": 3}
+    here = fit(setting)
     WORKERS = 2
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         with Client(cluster) as client, joblib.parallel_config(backend="dask"):
-            there = fit(x, Autoencoder, count=8, **options)
+            there = fit(setting)
             ran_in = run_jobs([partial(worker, k) for k in range(4)])
             print({*ran_in} <= {*client.run(os.getpid).values()})
     for a, b in zip(here, there, strict=True):
@@ -545,9 +550,10 @@ def test_training_leaves_what_its_cell_has_shown(notebook, tmp_path, workers):
     cells = [program(notebook, WORKERS=workers), "import warnings", """print("a")
 warnings.warn("careful")
 display("c")
-models = fit(moons(60, 0.1, 0), Autoencoder, count=9, bottleneck_size=1, hidden_size=8,
-             layers=2, epochs=2)
-print("b")""", "fit(moons(60, 0.1, 0), Autoencoder, count=0)"]
+setting = {"x_train": moons(60, 0.1, 0), "architecture": Autoencoder, "bottleneck_size": 1,
+           "hidden_size": 8, "layers": 2, "epochs": 2}
+models = fit(setting, count=9)
+print("b")""", "fit(setting, count=0)"]
     ran = new_notebook(cells=[new_code_cell(cell) for cell in cells])
     bars = []
 

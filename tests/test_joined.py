@@ -413,10 +413,12 @@ def test_training_leaves_the_global_random_state(d):
     model, state = with_layer(lambda: nn.Dropout(0.5))(), torch.get_rng_state()
     d.train_autoencoder(model, draws(0, 20, 2), epochs=1, input_noise=0.1)
     d.train_autoencoder(built(with_layer(nn.Tanh), count=2), draws(0, 20, 2), epochs=1)
-    d.fit(draws(0, 20, 2), d.Autoencoder, bottleneck_size=1, hidden_size=4, layers=1, epochs=1)
+    setting = {"x_train": draws(0, 20, 2), "architecture": d.Autoencoder, "bottleneck_size": 1,
+               "hidden_size": 4, "layers": 1, "epochs": 1}
+    d.fit(setting)
     assert not torch.equal(torch.get_rng_state(), state)  # `built` draws
     torch.set_rng_state(state)
-    d.fit(draws(0, 20, 2), d.Autoencoder, bottleneck_size=1, hidden_size=4, layers=1, epochs=1)
+    d.fit(setting)
     d.train_autoencoder(model, draws(0, 20, 2), epochs=1, input_noise=0.1)
     assert torch.equal(torch.get_rng_state(), state)
 

@@ -235,13 +235,14 @@ def identity(d):
     return model
 
 
-def test_judge_finds_nothing_wrong_with_the_identity(d):
+def test_measures_find_nothing_wrong_with_the_identity(d):
     x = d.standard_normal(100_000, 2, seed=0)
-    found = {name: value.item() for name, value in d.judge([identity(d)], 2 * x, seed=1).items()}
+    found = d.measure([identity(d)], 2 * x, seed=1)
     assert found["mse"] == 0
     assert found["radius"] == pytest.approx(2, rel=0.02)
-    moons = d.random_moons(1, 1000, seed=1)
-    assert found["code_mmd2"] == pytest.approx(d.mmd2_to_normal(moons).item(), rel=1e-5)
+    moons = d.random_moons(10_000, seed=1).reshape(10, 1000, 2)
+    assert found["code_mmd2"].shape == (1, 10)
+    assert found["code_mmd2"][0] == pytest.approx(d.mmd2_to_normal(moons).numpy(), rel=1e-4)
     assert found["off"] == pytest.approx(100 * d.off_moons(x).item(), abs=3)
 
 
@@ -267,6 +268,11 @@ def test_real_sets_have_an_mmd2_of_zero_on_average(d):
     assert found == pytest.approx(d.mmd2(sets, more_sets).numpy())
     assert not np.array_equal(found, d.mmd2_of_moons(2, d.BANDWIDTHS, seed=1))
     assert not np.array_equal(found, d.mmd2_of_moons(2, d.doubling(0.002), seed=3))
+
+
+def test_the_share_of_sets_that_pass(d):
+    found = d.passed(np.array([[1.0, 2, 3, 4], [5, 6, 7, 8], [0, 0, 0, 2]]), below=2.5)
+    assert found.tolist() == [50, 0, 100]
 
 
 def test_normal_sets_have_an_mmd2_of_zero_on_average(d):

@@ -101,7 +101,7 @@ def test_mmd2_is_symmetric_and_blind_to_order_and_place(
         d, n, m, dim, count, seed):
     x, y = draws(seed, n, dim), draws(seed + 1, m, dim)
     h = d.doubling(0.1, count)
-    for kernel in d.KERNELS:
+    for kernel in ("squared_exponential", "inverse_multiquadratic"):
         value = d.mmd2(x, y, kernel, h)
         for other in (d.mmd2(y, x, kernel, h), d.mmd2(x.flip(0), y, kernel, h),
                       d.mmd2(x + 4096, y + 4096, kernel, h)):

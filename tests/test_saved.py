@@ -103,7 +103,7 @@ def test_definitions_are_quick_and_quiet(notebook):
 
 
 def test_figures_are_wide_described_and_counted(notebook):
-    """Each is an anchor, a picture and its caption; a first look is a picture alone."""
+    """Each is an anchor, a picture and its caption."""
     number = 1
     for cell in (c for c in code_cells(notebook) if "overview" not in tags(c)):
         texts = [o.get("data", {}).get("text/markdown", "") for o in cell.outputs]
@@ -113,8 +113,6 @@ def test_figures_are_wide_described_and_counted(notebook):
             about = output.metadata["image/png"]
             assert len(about["alt"]) > 20
             assert 800 <= about["width"] <= 880
-            if place == 0:  # a first look, without a number
-                continue
             number += 1
             assert texts[place - 1] == f'<a id="figure-{number}"></a>'
             assert texts[place + 1].startswith(f"**Figure {number}.** ")
