@@ -48,7 +48,7 @@ KNOBS = {  # each row of "Changing it" in the README: cell, then what for what
     "t1-rates": {"0.016, 0.032": "0.02"},
     "t1-lengths": {"5, 15, 50": "5, 20, 50"},
     "t1-points": {"100, 300": "100, 400"},
-    "t1-finalists": {"epochs(50)": "epochs(40)", "\"lr\": 0.001": "\"lr\": 0.002"},
+    "t1-finalists": {"budget(50)": "budget(40)", "\"lr\": 0.001": "\"lr\": 0.002"},
     "t2-plain-mmd": {"doubling(1 / 32)": "doubling(1 / 16, 5)"},
     "t2-plain": {"\"layers\": 3": "\"layers\": 2"},
     "t2-sums": {"doubling(0.002)": "doubling(0.004, 5)"},
