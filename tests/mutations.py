@@ -119,7 +119,7 @@ MUTATIONS = {  # the definition that is broken, its old and its new text
     "forget the weight": ("train_mmd_autoencoder", "weight * mmd2_to", "mmd2_to"),
     "sample although it is calculated": ("train_mmd_autoencoder", "if closed_form:", "if False:"),
     "forget one arc": ("distance_to_arcs", "minimum", "maximum"),
-    "move the line of 'off the moons'": ("off_moons", "> 0.3", "> 0.25"),
+    "move the line of 'off the moons'": ("is_off_moons", "> 0.3", "> 0.25"),
     "shift the lower arc": ("random_moons", "[1.0, 0.5]", "[1.0, 0.0]"),
     "one bandwidth set for all": ("mmd2_of_moons", ", bandwidths=bandwidths", ""),
     "count the wrong bends": ("count_bends", "np.unwrap(", "np.asarray("),
