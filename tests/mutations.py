@@ -23,7 +23,8 @@ TESTS = {  # and the definitions that each is the first to try
         "mean_within", "mmd2", "squared_exponentials", "as_bandwidths", "squared_exponential",
         "mmd2_to_normal", "train_mmd_autoencoder", "random_moons", "mmd2_of_moons",
         "Residual"),
-    "test_digits.py": ("draw_labelled", "islands_of", "digits_split"),
+    "test_digits.py": (
+        "draw_labelled", "islands_of", "digits_split", "in_the_middle", "cut_in_two"),
     "test_joined.py": (
         "as_models", "as_points", "check_layers", "anatomy", "join", "BatchedLinear", "write_back",
         "Alone", "random_layers", "evaluated"),
@@ -128,6 +129,9 @@ MUTATIONS = {  # the definition that is broken, its old and its new text
     "lump after lump": ("sample_codes", "codes[order]", "codes"),
     "mixtures of all digits": ("draw_labelled", "codes[y == digit]", "codes[y >= 0]"),
     "islands of all digits": ("islands_of", "y == digit", "y >= 0"),
+    "another middle": ("in_the_middle", "place < 0.6", "place < 0.8"),
+    "cut in three": ("cut_in_two", "KMeans(2", "KMeans(3"),
+    "count small crossings": ("count_crossings", "beside.abs() > least", "beside.abs() > 0"),
     "share images between train and test": ("digits_split", '"test": test', '"test": train'),
     "claims hold at their threshold": ("claim", "above < value", "above <= value"),
     "lose the claims of a reading": ("reading", '{"claims": [*claims]}', "{}"),

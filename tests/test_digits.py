@@ -80,6 +80,29 @@ def test_islands_are_groups_of_codes_with_other_digits_between_them(d):
     assert len(d.islands_of(codes.numpy(), y, 3, least=50)) == 1
 
 
+def two_heaps(between):
+    """200 images in two heaps, the second twice as bright, and so many half-way."""
+    bright = torch.cat([torch.full((100, 1), 0.3), torch.full((100, 1), 0.6),
+                        torch.full((between, 1), 0.45)])
+    noise = torch.randn(len(bright), 64, generator=torch.Generator().manual_seed(0))
+    return bright + 0.001 * noise
+
+
+def test_images_of_two_heaps_are_cut_between_them(d):
+    part = d.cut_in_two(two_heaps(0))
+    assert set(part) == {0, 1}
+    assert len(set(part[:100])) == len(set(part[100:])) == 1
+
+
+@pytest.mark.parametrize("between", [0, 50])
+def test_the_middle_holds_the_images_half_way(d, between):
+    x = two_heaps(between)
+    part = np.repeat([1, 0], [100, 100 + between])
+    if between:  # they pull the mean image of their part towards them
+        part[200::2] = 1
+    assert d.in_the_middle(x, part) == pytest.approx(100 * between / (200 + between), abs=1e-4)
+
+
 def test_doubt_is_the_entropy_in_bits(d):
     class Forest:
         def predict_proba(self, x):

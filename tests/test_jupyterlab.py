@@ -54,9 +54,11 @@ KNOBS = {  # each row of "Changing it" in the README: cell, then what for what
     "t2-sums": {"doubling(0.002)": "doubling(0.004, 5)"},
     "t2-weights": {"(0.1, 1.0, 10.0)": "(0.1, 1.0, 5.0)", "\"blocks\": 4": "\"blocks\": 3"},
     "t2-bandwidths": {"0.002, 0.02": "0.001, 0.01"},
-    "t3-sweep": {"\"hidden_size\": 192": "\"hidden_size\": 128",
-                 "(96, 192, 288)": "(96, 128, 160)"},
+    "t2-short": {"SMALLER[:3]": "SMALLER[:4]"},
+    "t3-sweep": {"\"hidden_size\": 256": "\"hidden_size\": 128",
+                 "(128, 256, 384)": "(96, 128, 160)"},
     "t3-noisy": {"PIXEL_NOISE = 0.2": "PIXEL_NOISE = 0.25"},
+    "t3-denoising": {"budget(150)": "budget(100)"},
 }
 
 
