@@ -103,6 +103,14 @@ def test_the_middle_holds_the_images_half_way(d, between):
     assert d.in_the_middle(x, part) == pytest.approx(100 * between / (200 + between), abs=1e-4)
 
 
+@pytest.mark.parametrize(("place", "share"), [(0.3, 0), (0.5, 10), (0.72, 0)])
+def test_only_the_middle_fifth_counts(d, place, share):
+    bright = torch.tensor([0.0] * 90 + [1.0] * 90 + [place] * 20)
+    part = np.repeat([0, 1, 0, 1], [90, 90, 10, 10])
+    x = bright[:, None].expand(-1, 64)
+    assert d.in_the_middle(x, part) == pytest.approx(share)
+
+
 def test_doubt_is_the_entropy_in_bits(d):
     class Forest:
         def predict_proba(self, x):
