@@ -27,7 +27,7 @@ def after_knobs(notebook, d, changes, *cells, **environment):
 @pytest.mark.parametrize("changes, environment, sizes", [
     ("", "", (8, 500, 60, 1)), ("", "0", (8, 500, 60, 1)), ("", "1", (2, 50, 3, 1)),
     ("QUICK = True", "", (2, 50, 3, 1)), ("QUICK = False", "1", (8, 500, 60, 1)),
-    ("QUICK, SEEDS, TREES = True, 1, 20", "", (1, 20, 3, 1)), ("SEEDS = 3", "", (3, 500, 60, 1))])
+    ("QUICK, SEEDS, TREES = True, 2, 20", "", (2, 20, 3, 1)), ("SEEDS = 3", "", (3, 500, 60, 1))])
 def test_quick_shrinks_all_sizes_wherever_it_is_set(
         notebook, d, monkeypatch, changes, environment, sizes):
     """Set in the environment, or in a cell after the knobs, as papermill does."""
@@ -37,7 +37,7 @@ def test_quick_shrinks_all_sizes_wherever_it_is_set(
 
 
 @pytest.mark.parametrize("knob, wrong", [
-    ("SEEDS", 0), ("SEEDS", 2.5), ("TREES", 2.5), ("TREES", 0), ("WORKERS", 0),
+    ("SEEDS", 1), ("SEEDS", 2.5), ("TREES", 2.5), ("TREES", 0), ("WORKERS", 0),
     ("BOTTLENECKS", (4, 2)), ("BOTTLENECKS", (2, 2, 8)), ("BOTTLENECKS", (4, 8)),
     ("BOTTLENECKS", (2, 3, 8)), ("BOTTLENECKS", (2, 4, 8, 40))])
 def test_a_wrong_knob_is_named_at_once(notebook, d, knob, wrong):

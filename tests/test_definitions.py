@@ -328,6 +328,14 @@ def test_distance_to_the_nearest_point_of_each_line(d):
         [2, pytest.approx(17**0.5)], [pytest.approx(20**0.5), 1]]
 
 
+def test_many_points_keep_their_order_and_their_distances_to_lines(d):
+    lines, x = d.standard_normal(2, 3, 2, seed=0), d.standard_normal(4500, 2, seed=1)
+    found = d.distance_to_line(x, lines)
+    for k in range(2):
+        expected = (x[:, None] - lines[k]).norm(dim=-1).amin(1)
+        assert torch.allclose(found[k], expected, atol=1e-5)
+
+
 def test_projection_on_all_components_is_the_identity(d):
     x_train, x = d.moons(100, 0.1, 0), d.moons(20, 0.1, 1)
     assert torch.allclose(d.project(x_train, x, 2), x, atol=1e-5)

@@ -1,6 +1,7 @@
 """Trainings as jobs: side by side, kept on disk, and no worker left behind."""
 
 import ast
+import dis
 import functools
 import json
 import os
@@ -175,9 +176,13 @@ def test_a_second_fit_trains_nothing(d, kept, optimizers):
     first = d.fit(small(d, x), count=5)
     times = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
     assert len(times) == len(optimizers) == len(d.JOB_SECONDS[-1]) == 2
+    took = {path.name: d.TOOK[path.name] for path in times}
+    assert sorted(took.values()) == sorted(d.JOB_SECONDS[-1]) and min(took.values()) > 0
+    d.TOOK.clear()
     second = d.fit(small(d, x), count=5)
     assert same(first, second)
     assert len(optimizers) == 2 and d.JOB_SECONDS[-1] == []
+    assert took == d.TOOK  # how long it took at first is known
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == times
     d.train_autoencoder(second[0], x, epochs=1)  # what was read can be trained on
     assert same(first, d.fit(small(d, x), count=5))
@@ -270,7 +275,7 @@ def jobs(d, epochs=1, noise=0.1, **setting):
 def kept_names(d, asked):
     """The names under which the results of jobs would be kept."""
     names, read = [], d.read_kept
-    d.read_kept = lambda name: names.append(name) or "done"
+    d.read_kept = lambda name: names.append(name) or ("done", 0)
     d.run_jobs(asked)
     d.read_kept = read
     return names
@@ -330,6 +335,27 @@ def test_a_change_in_any_definition_that_a_training_uses_is_noticed(notebook):
         assert any(a != b for a, b in zip(found, names, strict=True)), name
 
 
+def globals_of(code):
+    """The global names that some code reads, in its functions, too."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            names |= globals_of(inner)
+    return names
+
+
+def test_no_definition_changes_its_meaning_in_the_course_of_a_run(notebook):
+    """After the first training no code waits for a later definition: it would train again."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    first = next(i for i, cell in enumerate(cells) if cell.id == "t1-grid")
+    late = {}
+    for i, cell in enumerate(cells[first:], first):
+        later = {node.name for other in cells[i + 1:] for node in ast.parse(other.source).body
+                 if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        late[cell.id] = globals_of(compile(cell.source, cell.id, "exec")) & later
+    assert {cell: names for cell, names in late.items() if names} == {}
+
+
 @pytest.mark.parametrize("old, new", [
     ('"cosine": lambda s: (1 +', '"cosine": lambda s: (1.01 +'), ("PAIRS = 2**18", "PAIRS = 2**17"),
     ("nn.Hardshrink)", "nn.Hardshrink, nn.Softmax)"), ("weight=1.0", "weight=1.5"),
@@ -370,7 +396,7 @@ def test_what_changes_nothing_is_found_again(d, notebook, tmp_path):
         assert kept_names(other, jobs(other)) == names
     script = tmp_path / "session.py"
     text = program(notebook, "names = []", "import json",
-                   "read_kept = lambda name: names.append(name) or 'done'",
+                   "read_kept = lambda name: names.append(name) or ('done', 0)",
                    'x = moons(20, 0.1, 0)',
                    'options = {"hidden_size": 4, "blocks": 1, "epochs": 1}',
                    "jobs = training_jobs(x, ResNet, train=train_mmd_autoencoder, **options)",

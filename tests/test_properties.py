@@ -159,8 +159,8 @@ def test_pairs_in_parts_are_as_all_at_once(d, n, m, k, pairs, seed):
 def test_points_farther_than_0_3_are_off_the_moons(d, angle, height):
     """Above the upper arc its distance is the height."""
     x = (1 + height) * torch.tensor([[math.cos(angle), math.sin(angle)]])
-    assert d.off_moons(x).item() == (height > 0.3)
-    assert d.off_moons(x[:, None]).shape == (1,)
+    assert d.share_off_moons(x).item() == (height > 0.3)
+    assert d.share_off_moons(x[:, None]).shape == (1,)
 
 
 @given(seed=seeds)
