@@ -518,7 +518,9 @@ def test_no_worker_is_left_behind_and_the_rest_is_done_later(
     with open(tmp_path / "log", "w") as log:
         notebook_process = subprocess.Popen(
             [sys.executable, script], stderr=log, cwd=tmp_path, start_new_session=True,
-            env=ENVIRONMENT | {"OMP_NUM_THREADS": "1"})
+            env=ENVIRONMENT | {"OMP_NUM_THREADS": "1"},
+            # a shell lets what it starts in the background ignore interrupts
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL))
     try:
         assert ends(lambda: kept.exists() and any(p.is_file() for p in kept.iterdir()), 120)
         workers = session_of(notebook_process.pid)
