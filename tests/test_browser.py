@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 OURS = ["saved", "sample"]
 WIDE, PHONE = 1366, 400
-PAGES = 48  # of paper, at most
+PAGES = 49  # of paper, at most
 
 MEASURE = """
 const all = (what) => [...document.querySelectorAll(what)];
