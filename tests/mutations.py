@@ -139,6 +139,7 @@ MUTATIONS = {  # the definition that is broken, its old and its new text
     "claims hold at their threshold": ("claim", "above < value", "above <= value"),
     "lose the claims of a reading": ("reading", '{"claims": [*claims]}', "{}"),
     "no word on a quick run": ("show", '"Quick run: " * QUICK', '""'),
+    "no word on a quick run's closed tables": ("closed_table", '"Quick run: " * QUICK', '""'),
 }
 
 

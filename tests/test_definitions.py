@@ -397,6 +397,18 @@ def test_tables_and_ranges_as_text(d, shown, monkeypatch, quick):
         f"| a{' (quick run)' * quick} | b |", "| :-- | --: |", "| x | 1 |", "| \\|y\\| z | 2 |"]
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_closed_table_says_what_it_holds(d, shown, monkeypatch, quick):
+    monkeypatch.setattr(d, "QUICK", quick)
+    d.closed_table("kind", "2 things", ["a", "b"], [["x", 1], ["<i>y</i>", 2]], about=3)
+    [(table, metadata)] = shown
+    assert metadata == {"about": 3}
+    assert table["text/markdown"] == (
+        f'<details class="kind"><summary>{"Quick run: " * quick}2 things</summary>'
+        "<table><thead><tr><th>a</th><th>b</th></tr></thead><tbody><tr><td>x</td><td>1</td></tr>"
+        "<tr><td><i>y</i></td><td>2</td></tr></tbody></table></details>")
+
+
 def test_a_claim_holds_strictly_between_its_thresholds(d):
     values = torch.tensor(1.5), np.float32(1), 2, math.nan
     found = [d.claim("sentence", value, above=1, below=np.float64(2)) for value in values]
