@@ -134,7 +134,6 @@ MUTATIONS = {  # the definition that is broken, its old and its new text
     "islands of all digits": ("islands_of", "y == digit", "y >= 0"),
     "another middle": ("in_the_middle", "place < 0.6", "place < 0.8"),
     "cut in three": ("cut_in_two", "KMeans(2", "KMeans(3"),
-    "count small crossings": ("count_crossings", "beside.abs() > least", "beside.abs() > 0"),
     "share images between train and test": ("digits_split", '"test": test', '"test": train'),
     "claims hold at their threshold": ("claim", "above < value", "above <= value"),
     "lose the claims of a reading": ("reading", '{"claims": [*claims]}', "{}"),

@@ -309,19 +309,6 @@ def test_bends_of_a_line_are_counted(d):
     assert d.count_bends(torch.stack([codes, bent], -1)[None]).tolist() == [16]
 
 
-def test_crossings_of_the_upper_arc_count_only_if_they_go_far_enough(d):
-    angle = torch.linspace(0.01, np.pi - 0.01, 2000)
-
-    def wave(periods, swing):
-        radius = 1 + swing * torch.sin(2 * periods * angle + 1)
-        return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
-
-    assert [d.count_crossings(wave(periods, 0.2)) for periods in (1, 3, 5)] == [2, 6, 10]
-    assert d.count_crossings(wave(3, 0.04)) == 0
-    assert d.count_crossings(wave(3, 0.04), least=0.02) == 6
-    assert d.count_crossings(-wave(3, 0.2)) == 0  # it is not above the axis
-
-
 def test_distance_to_the_nearest_point_of_each_line(d):
     lines = torch.tensor([[[0.0, 0], [1, 0]], [[5, 0], [5, 5]]])
     assert d.distance_to_line(torch.tensor([[1.0, 2], [5, 1]]), lines).tolist() == [
