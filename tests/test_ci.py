@@ -67,10 +67,11 @@ def repository(tmp_path):
     return folder
 
 
-def check(folder, full, avx2):
-    """Run the check where the two full runs end in given ways."""
+def check(folder, full, avx2, two="yes"):
+    """Run the check where the full runs, two or only one, end in given ways."""
     path = os.pathsep.join([str(folder.parent / "bin"), ENVIRONMENT["PATH"]])
-    own = {"FULL": full, "AVX2": avx2, "PATH": path, "REAL": sys.executable}
+    own = {"FULL": full, "AVX2": avx2, "PATH": path, "REAL": sys.executable,
+           "TWO_ROUNDINGS": two}
     own |= {"AVX2_LIMIT": "0.02"} if avx2 == "slow" else {}
     return call(["bash", ".ci/run"], folder, TMPDIR=str(folder.parent), **own)
 
@@ -105,3 +106,10 @@ def test_results_that_differ_are_reported(repository):
     assert done.returncode == 1
     assert done.stdout.count("differ by more than") == 2
     assert "Results differ." in done.stderr
+
+
+def test_where_numbers_are_rounded_in_one_way_only_one_run_is_enough(repository):
+    done = check(repository, "well", "failing", two="no")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("The results agree.") == 1
+    assert "All is well" in done.stdout
