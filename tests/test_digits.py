@@ -111,14 +111,14 @@ def test_only_the_middle_fifth_counts(d, place, share):
     assert d.in_the_middle(x, part) == pytest.approx(share)
 
 
-def test_doubt_is_the_entropy_in_bits(d):
+def test_label_entropy_is_in_bits(d):
     class Forest:
         def predict_proba(self, x):
             p = np.zeros((len(x), 10))
             p[0, :4], p[1, 7], p[2:] = 0.25, 1, 0.1
             return p
 
-    found = d.doubt(Forest(), torch.zeros(2, 2, 64))
+    found = d.label_entropy(Forest(), torch.zeros(2, 2, 64))
     assert found.shape == (2, 2)
     assert np.allclose(found, [[2, 0], [np.log2(10)] * 2], atol=1e-6)
 
